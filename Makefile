@@ -1,0 +1,49 @@
+# Two commands for newcomers: `make demo` and `make test`. Everything they need is installed into .venv from the lock files.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+RUN := .venv/bin
+
+.PHONY: help install demo test check format bench lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/.installed ## make .venv with the command .venv/bin/signoff
+
+demo: .venv/.installed ## start service, engine, mailbox and the example workflow
+	@$(RUN)/signoff demo
+
+test: .venv/.developed ## run the whole suite (installs what it needs, chromium too where it may)
+	@tools/browser.sh
+	$(RUN)/pytest
+
+check: .venv/.developed ## what a change must pass: lint, format, types, layers
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: .venv/.developed ## put the code into its form
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+bench: .venv/.developed ## measure the product against a bare FastAPI route, in one run
+	$(RUN)/python -m bench
+
+lock: ## pin the newest allowed versions, with hashes
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -q -U \
+		pyproject.toml --group build -o locks/run.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -q -U \
+		pyproject.toml --group build --group dev -c locks/run.txt -o locks/dev.txt
+
+clean: ## remove .venv and caches; the data directory stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.installed: locks/run.txt pyproject.toml
+	@tools/venv.sh "$(PYTHON)" locks/run.txt
+	@touch $@
+
+.venv/.developed: locks/dev.txt pyproject.toml
+	@tools/venv.sh "$(PYTHON)" locks/dev.txt
+	@touch $@ .venv/.installed
