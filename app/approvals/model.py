@@ -1,0 +1,227 @@
+"""What an approval is: frozen values and the rules they keep.
+
+A *request* is what the workflow asked for; it never changes. An *approval* is a request with a
+life: the state it is in, the decision if there is one, and what became of it (`protocol.py` has the
+moves).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.strict_json import Json
+
+
+class State(StrEnum):
+    """Where an approval is in its life. Only PENDING and DECIDED can be left."""
+
+    PENDING = "PENDING"  #: nobody decided yet
+    DECIDED = "DECIDED"  #: recorded, and owed to the workflow
+    DELIVERED = "DELIVERED"  #: the workflow took the decision
+    TOO_LATE = "TOO_LATE"  #: the task or its execution had ended before
+    SUPERSEDED = "SUPERSEDED"  #: somebody else completed the task otherwise
+    UNRESOLVED = "UNRESOLVED"  #: the task is closed and nothing tells how
+    EXPIRED = "EXPIRED"  #: nobody decided in time
+    REVOKED = "REVOKED"  #: withdrawn by the workflow's owner
+    CLOSED = "CLOSED"  #: the task ended while nobody had decided
+
+
+class CommentRule(StrEnum):
+    """Whether the person who decides may or must say why."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class MailState(StrEnum):
+    """How far the mail to one recipient got."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    REFUSED = "refused"  #: the server said no for good (5xx)
+    FAILED = "failed"  #: given up after the last retry
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks."""
+
+    email: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who is asked. Each has an own link; votes are recorded per recipient."""
+
+    email: str
+    name: str | None = None
+    language: str | None = None  #: BCP 47, such as "de"; None is the service's default
+    time_zone: str | None = (
+        None  #: IANA name, such as "Europe/Berlin"; None is the service's default
+    )
+
+    @property
+    def display(self) -> str:
+        """The name people know, or the address."""
+        return self.name or self.email
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The task completes with this output (SendTaskSuccess)."""
+
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The task fails with this error (SendTaskFailure)."""
+
+    error: str
+    cause: str | None = None  #: None: the comment, or a sentence that names who and when
+
+
+Outcome = Success | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing a recipient can do."""
+
+    name: str  #: stable, such as "approve"
+    label: str  #: the button's words
+    style: str  #: "primary", "danger" or "default"
+    comment: CommentRule
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the workflow asked for; fixed at mint."""
+
+    title: str
+    message: str | None
+    facts: tuple[tuple[str, str], ...]
+    requester: Person | None
+    recipients: tuple[Recipient, ...]
+    actions: tuple[Action, ...]
+    expires_at: datetime
+    on_expiry: Outcome | None  #: what the workflow is told when nobody decides; None: nothing
+    execution_arn: str | None  #: lets a lost answer be reconciled with the execution's history
+
+    def action(self, name: str) -> Action:
+        """The action called *name* (KeyError if there is none)."""
+        for action in self.actions:
+            if action.name == name:
+                return action
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one person decided. Never changes once recorded."""
+
+    id: str  #: 128 random bits, hex, drawn by the request that recorded it
+    action: str  #: the action's name
+    recipient: int  #: index into the request's recipients
+    by: str  #: that recipient's address
+    at: datetime
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A request and its life."""
+
+    id: str
+    target: str
+    request: Request
+    state: State
+    created_at: datetime
+    decision: Decision | None = None
+    closed_at: datetime | None = None  #: when a terminal state was reached
+    delivered_at: datetime | None = None
+    needs_operator: bool = False  #: the target refuses for a reason that retrying will not mend
+
+    @property
+    def decided_action(self) -> Action | None:
+        """The action that was decided, if any."""
+        return self.request.action(self.decision.action) if self.decision else None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What a valid link says: this recipient may do this with this approval."""
+
+    approval_id: str
+    recipient: int
+    action: int
+
+
+MailStates = Mapping[int, MailState]  #: by recipient index
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """What an operator sees: an approval and how its mails fare."""
+
+    approval: Approval
+    mails: MailStates
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The frozen answer to the workflow: the very bytes that every delivery attempt sends."""
+
+    output: str | None = None  #: JSON text for SendTaskSuccess; None for a failure
+    error: str | None = None
+    cause: str | None = None
+
+
+class MailKind(StrEnum):
+    """Why a mail is sent."""
+
+    REQUEST = "request"  #: asks a recipient to decide
+    NOTICE = "notice"  #: plain words, nothing to decide
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail to one recipient, owed until it is sent, refused or given up.
+
+    It belongs to an approval or to a notice. Links and words are not stored: the mail is rendered
+    from what it belongs to when it is sent.
+    """
+
+    id: int
+    approval_id: str | None
+    notice_id: str | None
+    kind: MailKind
+    recipient: int  #: index into the recipients of what it belongs to
+    round: int  #: 0 for the first mail, 1 for the first re-send, and so on
+    attempts: int  #: how often it was tried, this time included
+
+
+@dataclass(frozen=True, slots=True)
+class MailResult:
+    """What became of one attempt to send."""
+
+    id: int
+    state: MailState
+    next_at: datetime | None = None  #: when to try again, for QUEUED
+    note: str | None = None  #: the server's reason, in a few words
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A plain mail that a workflow asked for."""
+
+    id: str
+    to: tuple[Recipient, ...]
+    subject: str
+    message: str | None
+    facts: tuple[tuple[str, str], ...]
+    created_at: datetime
