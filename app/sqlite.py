@@ -73,6 +73,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.failed = False  #: an fsync failed: writes are refused until the process restarts
+        self.on_failed: Callable[[], None] = _nothing  #: told when that happens
         self._writer = _connect(path, busy_s=0)
         self._reader = _connect(path, busy_s=1)
         self._queue: list[_Pending] = []
@@ -268,9 +269,9 @@ class Database:
         failure: StoreError = StoreUnavailable()
         if _code(exc) != sqlite3.SQLITE_FULL:
             failure = StoreUnconfirmed()
-            # A failed fsync may have dropped the pages and will not fail twice: never trust the
-            # next one.
-            self.failed = self.failed or exc.sqlite_errorcode in _FSYNC_FAILURES
+            # A failed fsync may have dropped the pages, and will not fail a second time.
+            if exc.sqlite_errorcode in _FSYNC_FAILURES:
+                self._fail()
         log.error("a commit failed", extra={"reason": _reason(exc), "writes_stopped": self.failed})
         for pending in group:
             pending.error = failure
@@ -297,7 +298,11 @@ class Database:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
         except sqlite3.Error:
-            self.failed = True
+            self._fail()
+
+    def _fail(self) -> None:
+        self.failed = True
+        self.on_failed()
 
     def _checkpoint_if_due(self) -> None:
         changes = self._writer.total_changes
@@ -343,6 +348,10 @@ _BREAKING = frozenset(
         sqlite3.SQLITE_BUSY,
     }
 )
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _connect(path: Path, *, busy_s: float) -> sqlite3.Connection:

@@ -1,0 +1,148 @@
+"""Every option, read in one place and checked at the start.
+
+Options come from the environment (prefix ``SIGNOFF_``). A wrong one stops the start with a sentence
+that names the variable and says what to set; it never repeats the value, which may be a secret.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import StartRefused
+
+PREFIX = "SIGNOFF_"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class TargetKind(StrEnum):
+    """Where decisions go."""
+
+    EMBEDDED = "embedded"  #: the bundled engine
+    AWS = "aws"  #: AWS Step Functions, or what AWS_ENDPOINT_URL_SFN names
+
+
+class Settings(BaseSettings):
+    """All options with their defaults. Times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    engine_port: Port = 8083
+    inbox_port: Port = 1025
+    data_dir: Path = Path(".signoff")
+    #: the address people reach this service at; None: http://HOST:PORT, on loopback only
+    base_url: str | None = None
+
+    #: newest first; or secretsmanager:ARN, ssm:NAME, file:PATH
+    secret_keys: SecretStr | None = None
+    #: comma-separated sha256:<hex> entries of `signoff keys new`
+    api_keys: str = ""
+
+    store: str = "sqlite"
+    target: TargetKind = TargetKind.EMBEDDED
+    channel: str = "smtp"
+    smtp_url: SecretStr | None = None
+    mail_from: str | None = None
+    templates_dir: Path | None = None
+
+    default_expires_in: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
+    #: for recipients whose mint names none
+    time_zone: str = "UTC"
+    language: str = "en"
+
+    log_level: str = "INFO"
+    demo_autostart: bool = True
+    account: Annotated[str, Field(pattern=r"^\d{12}$")] = "123456789012"
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+
+    @field_validator("base_url")
+    @classmethod
+    def _absolute_base_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            port_is_fine = parts.port is None or parts.port > 0
+        except ValueError:
+            parts, port_is_fine = urlsplit(""), False
+        clean = not (parts.query or parts.fragment or parts.username or parts.password)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not clean:
+            raise ValueError("an address such as https://signoff.example.com is needed")
+        if not port_is_fine or any(character in value for character in " \\\"'<>"):
+            raise ValueError("an address such as https://signoff.example.com is needed")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise ValueError("people's links must be https:// (http is for 127.0.0.1 only)")
+        return value.rstrip("/")
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if value != "sqlite":
+            raise ValueError("the store of this process is sqlite")
+        return value
+
+    @field_validator("channel")
+    @classmethod
+    def _known_channel(cls, value: str) -> str:
+        if value != "smtp":
+            raise ValueError("the channel of this process is smtp")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError) as exc:
+            raise ValueError("an IANA name such as Europe/Berlin is needed") from exc
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("DEBUG, INFO, WARNING or ERROR is needed")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.base_url is None and self.host not in LOOPBACK:
+            raise ValueError(
+                "SIGNOFF_BASE_URL is needed: the https:// address at which people reach this host"
+            )
+        return self
+
+    @property
+    def public_url(self) -> str:
+        """The address that links begin with; never taken from a request."""
+        if self.base_url is not None:
+            return self.base_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def load_settings() -> Settings:
+    """The options of this process.
+
+    Raises:
+        StartRefused: names the first wrong variable and what it needs.
+    """
+    try:
+        return Settings()
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        reason = fault["msg"].removeprefix("Value error, ").rstrip(".")
+        if not fault["loc"]:
+            raise StartRefused(reason + ".") from exc
+        name = PREFIX + str(fault["loc"][0]).upper()
+        raise StartRefused(f"{name} cannot be used: {reason}.") from exc

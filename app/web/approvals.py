@@ -1,0 +1,187 @@
+"""The JSON API of approvals: mint, list, read, revoke, resend, audit."""
+
+import re
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.approvals.api_keys import ApiKeys
+from app.approvals.model import Approval, Person, State
+from app.approvals.service import ApprovalService, ApprovalView, Minted
+from app.clock import iso
+from app.errors import BadRequest, Unauthorized, UnknownApproval
+from app.strict_json import Json, NotJson, dumps, loads
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 50
+_ID = re.compile(r"^[a-z2-7]{26}$")
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class ApprovalsApi:
+    """The routes under ``/approvals``; each needs an API key."""
+
+    def __init__(self, service: ApprovalService, keys: ApiKeys) -> None:
+        self.service = service
+        self.keys = keys
+
+    def router(self) -> APIRouter:
+        """The routes, ready to be included."""
+        router = APIRouter()
+        add = router.add_api_route
+        add("/approvals", self.mint, methods=["POST"])
+        add("/approvals", self.list, methods=["GET"])
+        add("/approvals/{approval_id}", self.show, methods=["GET"])
+        add("/approvals/{approval_id}/revoke", self.revoke, methods=["POST"])
+        add("/approvals/{approval_id}/resend", self.resend, methods=["POST"])
+        add("/approvals/{approval_id}/audit", self.audit, methods=["GET"])
+        return router
+
+    async def mint(self, request: Request) -> Response:
+        """Store an approval and queue its mails; 201, or 200 for the same request again."""
+        self.authorize(request)
+        content_type = request.headers.get("content-type", "application/json")
+        if content_type.split(";")[0].strip().lower() != "application/json":
+            raise BadRequest("Send the request as application/json.")
+        try:
+            body = loads(await request.body())
+        except NotJson as exc:
+            raise BadRequest(exc.message) from exc
+        minted = await self.service.mint(body)
+        return _answer(minted_json(minted), 201 if minted.created else 200)
+
+    async def list(self, request: Request) -> Response:
+        """One page of approvals, newest first."""
+        self.authorize(request)
+        query = request.query_params
+        page = await self.service.list(
+            state=_state(query.get("state")),
+            limit=_limit(query.get("limit")),
+            cursor=query.get("cursor") or None,
+        )
+        approvals = [approval_json(view) for view in page.approvals]
+        return _answer({"approvals": approvals, "next_cursor": page.next_cursor})
+
+    async def show(self, request: Request, approval_id: str) -> Response:
+        """One approval."""
+        self.authorize(request)
+        return _answer(approval_json(await self.service.show(_known(approval_id))))
+
+    async def revoke(self, request: Request, approval_id: str) -> Response:
+        """Withdraw an approval that nobody decided yet."""
+        self.authorize(request)
+        await self.service.revoke(_known(approval_id))
+        return _answer(approval_json(await self.service.show(approval_id)))
+
+    async def resend(self, request: Request, approval_id: str) -> Response:
+        """Send the mails of a pending approval again, with the same links."""
+        self.authorize(request)
+        await self.service.resend(_known(approval_id))
+        return _answer(approval_json(await self.service.show(approval_id)))
+
+    async def audit(self, request: Request, approval_id: str) -> Response:
+        """The audit entries of one approval, and whether their chain holds."""
+        self.authorize(request)
+        trail = await self.service.audit(_known(approval_id))
+        return _answer({"entries": list(trail.entries), "verified": trail.verified})
+
+    def authorize(self, request: Request) -> None:
+        """Raise `Unauthorized` unless the request carries a known API key."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self.keys.knows(key.strip()):
+            raise Unauthorized()
+
+
+def minted_json(minted: Minted) -> Json:
+    """The answer to a mint."""
+    approval = minted.approval
+    return {
+        "id": approval.id,
+        "state": approval.state.value,
+        "expires_at": iso(approval.request.expires_at),
+        "links": [
+            {"recipient": link.recipient, "action": link.action, "url": link.url}
+            for link in minted.links
+        ],
+        "warnings": list(minted.warnings),
+    }
+
+
+def approval_json(view: ApprovalView) -> Json:
+    """An approval as the API shows it: never the task token, never a link."""
+    approval, request = view.approval, view.approval.request
+    return {
+        "id": approval.id,
+        "state": approval.state.value,
+        "title": request.title,
+        "message": request.message,
+        "facts": dict(request.facts),
+        "requester": _person(request.requester),
+        "recipients": [
+            {
+                "email": recipient.email,
+                "name": recipient.name,
+                "mail": view.mails[index].value if index in view.mails else None,
+            }
+            for index, recipient in enumerate(request.recipients)
+        ],
+        "actions": [
+            {"name": action.name, "label": action.label, "style": action.style}
+            for action in request.actions
+        ],
+        "execution_arn": request.execution_arn,
+        "created_at": iso(approval.created_at),
+        "expires_at": iso(request.expires_at),
+        "decision": _decision(approval),
+        "delivered_at": iso(approval.delivered_at) if approval.delivered_at else None,
+        "needs_operator": approval.needs_operator,
+    }
+
+
+def _person(person: Person | None) -> Json:
+    return {"name": person.name, "email": person.email} if person else None
+
+
+def _decision(approval: Approval) -> Json:
+    decision = approval.decision
+    if decision is None:
+        return None
+    return {
+        "action": decision.action,
+        "by": decision.by,
+        "at": iso(decision.at),
+        "comment": decision.comment,
+    }
+
+
+def _known(approval_id: str) -> str:
+    # Anything else cannot be an id of ours, so the store need not be asked.
+    if not _ID.match(approval_id):
+        raise UnknownApproval()
+    return approval_id
+
+
+def _state(text: str | None) -> State | None:
+    if not text:
+        return None
+    try:
+        return State(text.upper())
+    except ValueError as exc:
+        states = ", ".join(State)
+        raise BadRequest(
+            "There is no such state.", fields={"state": f"One of {states} is needed."}
+        ) from exc
+
+
+def _limit(text: str | None) -> int:
+    if not text:
+        return DEFAULT_PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
+        sentence = f"A number from 1 to {MAX_PAGE} is needed."
+        raise BadRequest("The limit cannot be used.", fields={"limit": sentence})
+    return int(text)
+
+
+def _answer(body: Json, status: int = 200) -> Response:
+    return Response(dumps(body), status, _HEADERS, media_type="application/json")

@@ -1,0 +1,115 @@
+"""The outermost ring: what no request may exceed or be ambiguous about.
+
+Servers in front of us may read a request differently than we do. So whatever two readers could
+understand in two ways is refused here, before any route sees it.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from app.errors import TooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 2**20  #: as AWS limits a Step Functions request
+MAX_TARGET_BYTES = 8_192  #: path and query
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32_768
+
+_HOST = re.compile(rb"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?$")
+
+Refusal = tuple[int, str, str]  #: status, code, sentence
+
+
+class Limits:
+    """ASGI middleware that refuses oversized and ambiguous requests and counts streamed bodies."""
+
+    def __init__(self, app: AsgiApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal, streamed = self._judge(scope)
+        if refusal is not None:
+            await _refuse(refusal, send)
+        elif streamed:
+            await self.app(scope, self._counted(receive), send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _judge(self, scope: Scope) -> tuple[Refusal | None, bool]:
+        """Why the request is refused, if it is; and whether its body comes without a length."""
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+            return (414, "address_too_long", "The address is too long."), False
+        headers = scope["headers"]
+        if len(headers) > MAX_HEADERS or _size(headers) > MAX_HEADER_BYTES:
+            return (431, "headers_too_large", "The headers are too large."), False
+        lengths: list[bytes] = []
+        hosts: list[bytes] = []
+        streamed = False
+        for name, value in headers:
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"host":
+                hosts.append(value)
+            elif name == b"transfer-encoding":
+                streamed = True
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                return (415, "encoded_body", "Send the body without Content-Encoding."), False
+        return self._framing(lengths, hosts, streamed), streamed
+
+    def _framing(self, lengths: list[bytes], hosts: list[bytes], streamed: bool) -> Refusal | None:
+        if len(lengths) + streamed > 1:
+            return 400, "ambiguous_length", "The request states its length in two ways."
+        if len(hosts) > 1 or (hosts and not _is_host(hosts[0])):
+            return 400, "bad_host", "The Host header is not a host name."
+        if lengths and (not lengths[0].isdigit() or int(lengths[0]) > self.max_body_bytes):
+            return 413, TooLarge.code, str(TooLarge())
+        return None
+
+    def _counted(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.max_body_bytes:
+                raise TooLarge()
+            return message
+
+        return counted
+
+
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
+
+
+def _is_host(value: bytes) -> bool:
+    match = _HOST.match(value)
+    return match is not None and (match[2] is None or int(match[2][1:]) <= 65_535)
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    status, code, sentence = refusal
+    body = orjson.dumps({"error": code, "message": sentence})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        # What follows on this connection cannot be trusted to begin where we think it does.
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
