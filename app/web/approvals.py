@@ -86,11 +86,16 @@ class ApprovalsApi:
         trail = await self.service.audit(_known(approval_id))
         return _answer({"entries": list(trail.entries), "verified": trail.verified})
 
-    def authorize(self, request: Request) -> None:
-        """Raise `Unauthorized` unless the request carries a known API key."""
+    def authorize(self, request: Request) -> str:
+        """The id of the API key that the request carries.
+
+        Raises:
+            Unauthorized: it carries none, or not one of ours.
+        """
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.keys.knows(key.strip()):
+        if scheme.lower() != "bearer":
             raise Unauthorized()
+        return self.keys.check(key.strip())
 
 
 def minted_json(minted: Minted) -> Json:

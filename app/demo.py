@@ -1,0 +1,81 @@
+"""What the demo adds to a service: secrets of its own, a mailbox, and the example workflow."""
+
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from app.errors import StartRefused, StateMachineAlreadyExists
+from app.secrets_source import SECRET_FILE, keep_secret
+from app.settings import LOOPBACK, Settings, TargetKind
+from app.strict_json import Json, dumps, loads
+from app.templating import shipped_directory
+
+FUNCTION = "signoff"
+STATE_MACHINE = "approval-example"
+SENDER = "signoff@signoff.example"
+
+
+class Workflows(Protocol):
+    """What the demo needs of an engine: three verbs of the Step Functions API."""
+
+    async def create_state_machine(self, *, name: str, definition: str, role_arn: str) -> Json:
+        """Create it, or answer as before when it is there."""
+
+    async def update_state_machine(self, *, state_machine_arn: str, definition: str) -> Json:
+        """Give it another definition."""
+
+    async def start_execution(self, *, state_machine_arn: str, input: str) -> Json:
+        """Start it."""
+
+
+def demo_settings(settings: Settings) -> Settings:
+    """*settings*, with all that a first try should not have to set.
+
+    Raises:
+        StartRefused: the demo would be reachable by others; it shows everybody's mail.
+    """
+    if settings.host not in LOOPBACK:
+        raise StartRefused(
+            "The demo shows every mail to whoever asks, so it listens on 127.0.0.1 only. "
+            "Unset SIGNOFF_HOST, or use: signoff serve"
+        )
+    keys = settings.secret_keys or SecretStr(keep_secret(settings.data_dir / SECRET_FILE))
+    return settings.model_copy(
+        update={
+            "secret_keys": keys,
+            "target": TargetKind.EMBEDDED,
+            "smtp_url": SecretStr(f"smtp://127.0.0.1:{settings.inbox_port}"),
+            "mail_from": settings.mail_from or SENDER,
+        }
+    )
+
+
+async def start_example(workflows: Workflows, settings: Settings) -> str:
+    """Create the example workflow and start one execution of it; its ARN."""
+    machine_arn = await create_example(workflows, settings)
+    text = dumps(loads((_example() / "input.json").read_bytes())).decode()
+    started = await workflows.start_execution(state_machine_arn=machine_arn, input=text)
+    return str(started["executionArn"])
+
+
+async def create_example(workflows: Workflows, settings: Settings) -> str:
+    """Create the example workflow, or bring it up to date; its ARN."""
+    definition = (_example() / "workflow.asl.json").read_text()
+    definition = definition.replace("${SignoffFunction}", FUNCTION)
+    try:
+        created = await workflows.create_state_machine(
+            name=STATE_MACHINE,
+            definition=definition,
+            role_arn=f"arn:aws:iam::{settings.account}:role/signoff-demo",
+        )
+        return str(created["stateMachineArn"])
+    except StateMachineAlreadyExists:
+        # An earlier demo, of a version with another example, was kept in the data directory.
+        arn = f"arn:aws:states:{settings.region}:{settings.account}:stateMachine:{STATE_MACHINE}"
+        await workflows.update_state_machine(state_machine_arn=arn, definition=definition)
+        return arn
+
+
+def _example() -> Path:
+    return shipped_directory().with_name("examples") / "approval"
