@@ -1,0 +1,1 @@
+"""Pulling the plug: real processes, real kills, cut connections, full disks."""

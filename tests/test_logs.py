@@ -1,0 +1,57 @@
+"""Logs: one JSON object a line, and no secret by accident."""
+
+import logging
+
+import pytest
+
+from app.logs import JsonFormatter
+from app.strict_json import Json, loads
+
+
+def line(record: logging.LogRecord) -> Json:
+    """What is written for *record*."""
+    return loads(JsonFormatter().format(record))
+
+
+def record(message: str, **extra: object) -> logging.LogRecord:
+    """A record as `log.info(message, extra=...)` makes it."""
+    return logging.getLogger("signoff.test").makeRecord(
+        "signoff.test", logging.INFO, __file__, 1, message, (), None, extra=extra
+    )
+
+
+def test_a_line_says_when_what_and_about_which() -> None:
+    """The phrase is the event; the extra values stand beside it."""
+    written = line(record("decision recorded", approval="abc"))
+
+    assert written.pop("at").endswith("Z")
+    assert written == {
+        "level": "info",
+        "logger": "signoff.test",
+        "event": "decision recorded",
+        "approval": "abc",
+    }
+
+
+def test_an_exception_is_shown_without_its_message() -> None:
+    """Messages of foreign code may hold what was sent; types and places do not."""
+    try:
+        raise ValueError("the token is AQB8")
+    except ValueError as exc:
+        broken = record("unexpected error")
+        broken.exc_info = (type(exc), exc, exc.__traceback__)
+
+    written = line(broken)
+
+    assert written["exception"] == "ValueError"
+    assert "test_logs.py" in written["places"][-1]
+    assert "AQB8" not in JsonFormatter().format(broken)
+
+
+@pytest.mark.parametrize("value", ["a\nb", '{"level": "error"}', "\u2028", "\x1b[31m"])
+def test_what_is_logged_cannot_forge_another_line(value: str) -> None:
+    """Line breaks and quotes in a value stay in that value."""
+    text = JsonFormatter().format(record("title seen", title=value))
+
+    assert len(text.splitlines()) <= 1 + value.count("\u2028")
+    assert loads(text)["title"] == value
