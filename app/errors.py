@@ -4,6 +4,7 @@
 SignoffError
 ├── RequestError                 the request is wrong: 4xx, a sentence and a stable code
 │   ├── BadRequest               400  the body or a field
+│   │   ├── InvalidApprovalRequest  400  a mint or a notice; `fields` says what to mend
 │   │   ├── BadForm              400  the decision form
 │   │   └── StaleForm            422  the decision form was opened too long ago
 │   ├── Unauthorized             401
@@ -60,6 +61,13 @@ class BadRequest(RequestError):
     """The request cannot be understood."""
 
     code = "bad_request"
+
+
+class InvalidApprovalRequest(BadRequest):
+    """The approval request cannot be used.
+
+    State machines that call the function `signoff` can catch it by this class's name.
+    """
 
 
 class BadForm(BadRequest):

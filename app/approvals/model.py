@@ -145,6 +145,7 @@ class Approval:
     closed_at: datetime | None = None  #: when a terminal state was reached
     delivered_at: datetime | None = None
     needs_operator: bool = False  #: the target refuses for a reason that retrying will not mend
+    evidence: str | None = None  #: what proves the end, or why there is none yet; for operators
 
     @property
     def decided_action(self) -> Action | None:

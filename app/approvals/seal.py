@@ -1,0 +1,102 @@
+"""Task tokens at rest: sealed with AES-256-GCM, bound to their approval.
+
+The data key is random and lives in the store, wrapped once under every key of the ring (`wrap`).
+Ring keys can therefore come and go: a new one gets a wrap at the next start, a removed one loses
+its wrap, and what was sealed stays readable. So removing a key kills its links, while decisions
+that are still owed are delivered.
+"""
+
+from collections.abc import Mapping
+from secrets import token_bytes
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from app.approvals.keyring import Key, KeyRing
+from app.errors import StartRefused
+
+NONCE_BYTES = 12
+_WRAP_AAD = b"signoff data key"
+
+#: the data key under each ring key, by the ring key's id
+Wraps = Mapping[str, bytes]
+
+
+class WrapStore(Protocol):
+    """Where the wrapped data key is kept."""
+
+    async def keep_wraps(self, wraps: Wraps) -> Wraps:
+        """The wraps that are stored: *wraps* if there were none before. Atomic."""
+
+    async def replace_wraps(self, old: Wraps, new: Wraps) -> bool:
+        """Store *new* if *old* is what is stored; whether that was so. Atomic."""
+
+
+class Sealer:
+    """Seals and opens task tokens with one data key."""
+
+    def __init__(self, data_key: bytes) -> None:
+        self._aead = AESGCM(data_key)
+
+    def seal(self, text: str, approval_id: str) -> bytes:
+        """*text* so that nobody without the key can read it or move it to another approval."""
+        nonce = token_bytes(NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, text.encode(), approval_id.encode())
+
+    def open(self, sealed: bytes, approval_id: str) -> str:
+        """The text that was sealed for *approval_id*.
+
+        Raises:
+            ValueError: it was sealed for another approval, with another key, or was changed.
+        """
+        nonce, text = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        try:
+            return self._aead.decrypt(nonce, text, approval_id.encode()).decode()
+        except InvalidTag as exc:
+            raise ValueError("The sealed task token cannot be opened.") from exc
+
+
+async def open_sealer(ring: KeyRing, store: WrapStore) -> Sealer:
+    """The sealer over the store's data key, which is made at the first start.
+
+    Afterwards the stored wraps are exactly those of the ring's keys.
+
+    Raises:
+        StartRefused: none of the ring's keys opens the stored data key.
+    """
+    while True:
+        wraps = await store.keep_wraps(_wrap_all(AESGCM.generate_key(256), ring))
+        data_key = _unwrap(wraps, ring)
+        if wraps.keys() == {key.id for key in ring.keys}:
+            return Sealer(data_key)
+        # Another process may start at the same time with another ring: look again.
+        if await store.replace_wraps(wraps, _wrap_all(data_key, ring)):
+            return Sealer(data_key)
+
+
+def _wrap_all(data_key: bytes, ring: KeyRing) -> Wraps:
+    return {key.id: _wrap(data_key, key) for key in ring.keys}
+
+
+def _wrap(data_key: bytes, key: Key) -> bytes:
+    nonce = token_bytes(NONCE_BYTES)
+    return nonce + AESGCM(key.derive("wrap")).encrypt(nonce, data_key, _WRAP_AAD)
+
+
+def _unwrap(wraps: Wraps, ring: KeyRing) -> bytes:
+    for key in ring.keys:
+        wrap = wraps.get(key.id)
+        if wrap is None:
+            continue
+        try:
+            return AESGCM(key.derive("wrap")).decrypt(
+                wrap[:NONCE_BYTES], wrap[NONCE_BYTES:], _WRAP_AAD
+            )
+        except InvalidTag:
+            continue
+    raise StartRefused(
+        "No key of SIGNOFF_SECRET_KEYS opens this store: its task tokens were sealed with other "
+        "keys. Put the previous key back, after the new one (new,old); the old one can be removed "
+        "at a later start, once the service ran with both."
+    )

@@ -1,0 +1,418 @@
+"""Minting, showing, deciding, withdrawing: what the web, the function and the CLI call.
+
+The order of things is the click protocol's. A decision is recorded in one transaction, which is the
+instant at which it counts; then it is delivered, here for a few seconds and by the sweeper after
+that. What callers are told is read from committed state, afterwards.
+"""
+
+import asyncio
+import logging
+import random
+from base64 import b32encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from secrets import token_hex
+
+from app.approvals.audit import AuditEntry, check_chain
+from app.approvals.delivery import Delivery
+from app.approvals.fields import clean_text
+from app.approvals.links import LinkSigner
+from app.approvals.model import (
+    Action,
+    Approval,
+    ApprovalView,
+    Decision,
+    Holder,
+    Notice,
+    State,
+)
+from app.approvals.protocol import (
+    Uniform,
+    approval_id,
+    as_of,
+    decision_payload,
+    expiry_payload,
+)
+from app.approvals.request import MintBody, read_comment, read_mint, read_notice
+from app.approvals.seal import Sealer
+from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed, Stored
+from app.approvals.targets import Target
+from app.clock import Clock, utc_now
+from app.errors import (
+    BadRequest,
+    Conflict,
+    StoreUnavailable,
+    StoreUnconfirmed,
+    UnknownApproval,
+    UnknownLink,
+)
+from app.metrics import NO_METER, Meter
+from app.strict_json import Json
+
+log = logging.getLogger(__name__)
+
+DEFAULT_EXPIRES_IN = 604_800
+MAX_LIST = 100
+MAX_USER_AGENT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MintedLink:
+    """One link: this recipient, this action."""
+
+    recipient: str  #: the address
+    action: str  #: the action's name
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """The answer to a mint."""
+
+    approval: Approval
+    links: tuple[MintedLink, ...]
+    created: bool  #: False for a repeated request
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What is recorded after somebody tried to decide."""
+
+    approval: Approval
+    mine: bool  #: the recorded decision is the one that was asked for, by the same recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some approvals, newest first."""
+
+    approvals: Sequence[ApprovalView]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """An approval's audit, and whether it holds."""
+
+    entries: Sequence[AuditEntry]
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The answer to a request for a plain mail."""
+
+    notice_id: str
+    recipients: int
+
+
+class ApprovalService:
+    """Everything that can be done with approvals."""
+
+    def __init__(
+        self,
+        *,
+        store: ApprovalStore,
+        targets: Mapping[str, Target],
+        links: LinkSigner,
+        sealer: Sealer,
+        clock: Clock = utc_now,
+        meter: Meter = NO_METER,
+        default_expires_in: int = DEFAULT_EXPIRES_IN,
+        inline_s: float = 3.0,
+        uniform: Uniform = random.uniform,
+    ) -> None:
+        """A service over *store*; new approvals go to the first of *targets*."""
+        self._store = store
+        self._target = next(iter(targets))
+        self._links = links
+        self._sealer = sealer
+        self._clock = clock
+        self._meter = meter
+        self._default_expires_in = default_expires_in
+        self._inline_s = inline_s
+        #: called when a mail was queued; the mail worker is woken by it
+        self.on_mail_queued: Callable[[], None] = _nobody
+        self.delivery = Delivery(
+            store=store,
+            targets=targets,
+            sealer=sealer,
+            clock=clock,
+            meter=meter,
+            uniform=uniform,
+        )
+
+    async def close(self) -> None:
+        """Finish the deliveries under way. Decisions that are owed stay owed."""
+        await self.delivery.stop()
+
+    async def mint(self, body: Json) -> Minted:
+        """The approval for *body*; the same one for a repeated request.
+
+        Raises:
+            InvalidApprovalRequest: with what to mend, by field.
+            Conflict: the task token has an approval with other content.
+        """
+        now = self._clock()
+        mint = read_mint(body, now, self._default_expires_in)
+        new_id = approval_id(self._target, mint.task_token)
+        new = NewApproval(
+            id=new_id,
+            target=self._target,
+            request=mint.request,
+            document=mint.document,
+            fingerprint=mint.fingerprint,
+            sealed_token=self._sealer.seal(mint.task_token, new_id),
+            created_at=now,
+        )
+        if await self._store.mint(new):
+            self.on_mail_queued()
+            self._meter.count("signoff_mints", result="created")
+            log.info("approval minted", extra={"approval": new.id})
+            approval = Approval(new.id, new.target, new.request, State.PENDING, now)
+            return Minted(approval, self._minted_links(approval), True, mint.warnings)
+        return await self._minted_before(new.id, mint)
+
+    def holder(self, link: str) -> Holder:
+        """Who may do what, says *link* (the last path segment). No store is asked.
+
+        Raises:
+            UnknownLink: whatever is wrong with it.
+        """
+        return self._links.holder(link)
+
+    def link(self, approval: Approval, recipient: int, action: int) -> str:
+        """The address at which *recipient* can do *action*."""
+        return self._links.url(Holder(approval.id, recipient, action))
+
+    async def find(self, holder: Holder) -> Approval:
+        """The approval of a link, as it is now.
+
+        Raises:
+            UnknownLink: there is no such approval, recipient or action.
+        """
+        approval = await self._store.approval(holder.approval_id)
+        return as_of(_fitting(approval, holder), self._clock())
+
+    async def decide(
+        self, holder: Holder, *, comment: str | None, from_ip: str | None, user_agent: str | None
+    ) -> Decided:
+        """Record that *holder* does what the link says, and tell the workflow.
+
+        When somebody decided before, or it is too late, nothing changes and the answer says so.
+        The answer waits a few seconds for the workflow, not longer.
+
+        Raises:
+            UnknownLink: there is no such approval, recipient or action.
+            BadRequest: the comment is missing, too long or not wanted.
+            StoreUnavailable: nothing was recorded.
+            StoreUnconfirmed: it may have been recorded; looking again will tell.
+        """
+        stored = await self._store.stored(holder.approval_id)
+        approval = _fitting(stored.approval if stored else None, holder)
+        action = approval.request.actions[holder.action]
+        now = self._clock()
+        if stored and as_of(approval, now).state is State.PENDING:
+            reason = read_comment(comment, action.comment)
+            decision = _decision(approval, holder, action, reason, now)
+            await self._record(stored, decision, from_ip, user_agent)
+        elif approval.state is State.PENDING:
+            await self.expire(approval)
+        return await self._decided(holder, action)
+
+    async def expire(self, approval: Approval) -> bool:
+        """End an approval whose date has passed; whether it was still pending."""
+        payload = expiry_payload(approval.id, approval.request)
+        if not await self._store.expire(approval.id, payload, self._clock()):
+            return False
+        self._meter.count("signoff_expiries")
+        log.info("approval expired", extra={"approval": approval.id})
+        return True
+
+    async def revoke(self, approval_id: str) -> Approval:
+        """Withdraw an approval; nothing is told to the workflow.
+
+        Raises:
+            UnknownApproval: there is none with this id.
+            Conflict: it was decided, or ended otherwise, before.
+        """
+        if await self._store.revoke(approval_id, self._clock()):
+            log.info("approval revoked", extra={"approval": approval_id})
+        approval = await self._known(approval_id)
+        if approval.state is not State.REVOKED:
+            raise Conflict(f"It cannot be withdrawn any more: its state is {approval.state}.")
+        return approval
+
+    async def resend(self, approval_id: str) -> Approval:
+        """Send the mails of an approval again, to all its recipients.
+
+        Raises:
+            UnknownApproval: there is none with this id.
+            Conflict: there is nothing left to decide.
+        """
+        sent = await self._store.resend(approval_id, self._clock())
+        approval = await self._known(approval_id)
+        if not sent:
+            raise Conflict(f"There is nothing left to decide: its state is {approval.state}.")
+        self.on_mail_queued()
+        log.info("mails queued again", extra={"approval": approval_id})
+        return approval
+
+    async def show(self, approval_id: str) -> ApprovalView:
+        """An approval and how its mails fare (UnknownApproval if there is none)."""
+        return await self._view(await self._known(approval_id))
+
+    async def list(self, *, state: str | None, limit: int, cursor: str | None) -> Page:
+        """Up to *limit* approvals, newest first, and the cursor for the next ones.
+
+        Raises:
+            BadRequest: a state, limit or cursor that does not exist.
+        """
+        wanted = _state(state)
+        if not 1 <= limit <= MAX_LIST:
+            raise BadRequest(fields={"limit": f"A number from 1 to {MAX_LIST} is needed."})
+        try:
+            approvals, more = await self._store.list(wanted, limit, cursor)
+        except ValueError as exc:
+            raise BadRequest(fields={"cursor": "The next_cursor of a list is needed."}) from exc
+        now = self._clock()
+        return Page([await self._view(as_of(approval, now)) for approval in approvals], more)
+
+    async def audit(self, approval_id: str) -> AuditView:
+        """An approval's audit, checked (UnknownApproval if there is none)."""
+        chain = await self._store.chain(approval_id)
+        if chain is None:
+            raise UnknownApproval()
+        return AuditView(chain.entries, check_chain(chain) is None)
+
+    async def notify(self, body: Json, *, request_id: str) -> Notified:
+        """Queue the plain mail that *body* asks for; once for each *request_id*.
+
+        Raises:
+            InvalidApprovalRequest: with what to mend, by field.
+        """
+        wanted = read_notice(body)
+        digest = sha256(b"signoff notice\0" + request_id.encode()).digest()
+        notice = Notice(
+            id=b32encode(digest[:16]).decode().rstrip("=").lower(),
+            to=wanted.to,
+            subject=wanted.subject,
+            message=wanted.message,
+            facts=wanted.facts,
+            created_at=self._clock(),
+        )
+        if await self._store.add_notice(notice):
+            self.on_mail_queued()
+            log.info("notice queued", extra={"notice": notice.id})
+        return Notified(notice.id, len(notice.to))
+
+    async def _minted_before(self, approval_id: str, mint: MintBody) -> Minted:
+        stored = await self._store.stored(approval_id)
+        if stored is None or stored.fingerprint != mint.fingerprint:
+            raise Conflict("This task token already has an approval with other content.")
+        self._meter.count("signoff_mints", result="repeated")
+        approval = as_of(stored.approval, self._clock())
+        return Minted(approval, self._minted_links(approval), False, mint.warnings)
+
+    def _minted_links(self, approval: Approval) -> tuple[MintedLink, ...]:
+        return tuple(
+            MintedLink(recipient.email, action.name, self.link(approval, who, what))
+            for who, recipient in enumerate(approval.request.recipients)
+            for what, action in enumerate(approval.request.actions)
+        )
+
+    async def _record(
+        self, stored: Stored, decision: Decision, from_ip: str | None, user_agent: str | None
+    ) -> None:
+        approval = stored.approval
+        payload = decision_payload(approval.id, approval.request, decision)
+        lease = self.delivery.lease()
+        agent = clean_text(user_agent)[:MAX_USER_AGENT] if user_agent else None
+        ballot = Ballot(approval.id, decision, payload, lease, from_ip, agent)
+        if not await self._counts(ballot):
+            self._meter.count("signoff_decisions", result="late")
+            return
+        self._meter.count("signoff_decisions", result="recorded")
+        log.info("decision recorded", extra={"approval": approval.id})
+        owed = Owed(
+            approval_id=approval.id,
+            target=approval.target,
+            sealed_token=stored.sealed_token,
+            payload=payload,
+            decision_id=decision.id,
+            execution_arn=approval.request.execution_arn,
+            attempts=1,
+            lease=lease,
+        )
+        await asyncio.wait({self.delivery.start(owed)}, timeout=self._inline_s)
+
+    async def _counts(self, ballot: Ballot) -> bool:
+        """Whether the ballot is the decision."""
+        try:
+            return await self._store.decide(ballot)
+        except StoreUnconfirmed as unconfirmed:
+            try:
+                found = await self._store.approval(ballot.approval_id)
+            except StoreUnavailable:
+                raise unconfirmed from None
+            # Still pending proves nothing: what was written may come up when the store recovers.
+            if found is None or found.decision is None:
+                raise
+            return found.decision.id == ballot.decision.id
+
+    async def _decided(self, holder: Holder, action: Action) -> Decided:
+        approval = await self._known(holder.approval_id)
+        decision = approval.decision
+        mine = (
+            decision is not None
+            and decision.recipient == holder.recipient
+            and decision.action == action.name
+        )
+        return Decided(approval, mine)
+
+    async def _known(self, approval_id: str) -> Approval:
+        approval = await self._store.approval(approval_id)
+        if approval is None:
+            raise UnknownApproval()
+        return as_of(approval, self._clock())
+
+    async def _view(self, approval: Approval) -> ApprovalView:
+        return ApprovalView(approval, await self._store.mail_states(approval.id))
+
+
+def _nobody() -> None:
+    """Nobody waits for mails."""
+
+
+def _fitting(approval: Approval | None, holder: Holder) -> Approval:
+    if (
+        approval is None
+        or holder.recipient >= len(approval.request.recipients)
+        or holder.action >= len(approval.request.actions)
+    ):
+        raise UnknownLink()
+    return approval
+
+
+def _decision(
+    approval: Approval, holder: Holder, action: Action, comment: str | None, now: datetime
+) -> Decision:
+    return Decision(
+        id=token_hex(16),
+        action=action.name,
+        recipient=holder.recipient,
+        by=approval.request.recipients[holder.recipient].email,
+        at=now,
+        comment=comment,
+    )
+
+
+def _state(name: str | None) -> State | None:
+    try:
+        return None if name is None else State(name)
+    except ValueError as exc:
+        names = ", ".join(State)
+        raise BadRequest(fields={"state": f"One of these is needed: {names}."}) from exc
