@@ -134,11 +134,11 @@ class Delivery:
         if isinstance(outcome, Retry):
             next_at = now + timedelta(seconds=outcome.delay_s)
             await self._store.postpone(owed, next_at, outcome.reason, outcome.needs_operator, now)
-            self._meter.count("signoff_deliveries", result="retry")
+            self._meter.count("deliveries", result="retry")
             level = logging.ERROR if outcome.needs_operator else logging.INFO
             log.log(level, "delivery postponed", extra={**where, "reason": outcome.reason})
         elif await self._store.settle(owed.approval_id, outcome, now):
-            self._meter.count("signoff_deliveries", result=outcome.state.lower())
+            self._meter.count("deliveries", result=outcome.state.lower())
             level = logging.ERROR if outcome.state in _ALARMING else logging.INFO
             told = {**where, "state": outcome.state.value, "evidence": outcome.evidence}
             log.log(level, "delivery settled", extra=told)

@@ -6,7 +6,6 @@ a mint request, or ``{"notify": {...}}`` for a plain mail. What it refuses, it r
 class name is the error name that a state machine can catch.
 """
 
-from app.approvals.answers import mint_answer
 from app.approvals.service import ApprovalService
 from app.errors import InvalidApprovalRequest
 from app.strict_json import Json
@@ -27,7 +26,7 @@ class SignoffFunction:
         """
         if isinstance(event, dict) and "notify" in event:
             return await self._notify(event, request_id)
-        return mint_answer(await self._service.mint(event))
+        return (await self._service.mint(event)).document()
 
     async def _notify(self, event: Json, request_id: str) -> Json:
         if len(event) > 1:

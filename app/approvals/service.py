@@ -15,7 +15,7 @@ from datetime import datetime
 from hashlib import sha256
 from secrets import token_hex
 
-from app.approvals.audit import AuditEntry, check_chain
+from app.approvals.audit import check_chain
 from app.approvals.delivery import Delivery
 from app.approvals.fields import clean_text
 from app.approvals.links import LinkSigner
@@ -39,7 +39,7 @@ from app.approvals.request import MintBody, read_comment, read_mint, read_notice
 from app.approvals.seal import Sealer
 from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed, Stored
 from app.approvals.targets import Target
-from app.clock import Clock, utc_now
+from app.clock import Clock, iso, utc_now
 from app.errors import (
     BadRequest,
     Conflict,
@@ -76,6 +76,19 @@ class Minted:
     created: bool  #: False for a repeated request
     warnings: tuple[str, ...]
 
+    def document(self) -> Json:
+        """The answer as JSON: what the API and the function `signoff` return."""
+        return {
+            "id": self.approval.id,
+            "state": self.approval.state.value,
+            "expires_at": iso(self.approval.request.expires_at),
+            "links": [
+                {"recipient": link.recipient, "action": link.action, "url": link.url}
+                for link in self.links
+            ],
+            "warnings": list(self.warnings),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
@@ -97,7 +110,7 @@ class Page:
 class AuditView:
     """An approval's audit, and whether it holds."""
 
-    entries: Sequence[AuditEntry]
+    entries: Sequence[Json]  #: `seq`, `at`, `event`, and what else the event tells
     verified: bool
 
 
@@ -170,7 +183,7 @@ class ApprovalService:
         )
         if await self._store.mint(new):
             self.on_mail_queued()
-            self._meter.count("signoff_mints", result="created")
+            self._meter.count("mints", result="created")
             log.info("approval minted", extra={"approval": new.id})
             approval = Approval(new.id, new.target, new.request, State.PENDING, now)
             return Minted(approval, self._minted_links(approval), True, mint.warnings)
@@ -228,7 +241,7 @@ class ApprovalService:
         payload = expiry_payload(approval.id, approval.request)
         if not await self._store.expire(approval.id, payload, self._clock()):
             return False
-        self._meter.count("signoff_expiries")
+        self._meter.count("expiries")
         log.info("approval expired", extra={"approval": approval.id})
         return True
 
@@ -286,7 +299,8 @@ class ApprovalService:
         chain = await self._store.chain(approval_id)
         if chain is None:
             raise UnknownApproval()
-        return AuditView(chain.entries, check_chain(chain) is None)
+        entries = [entry.document() for entry in chain.entries]
+        return AuditView(entries, check_chain(chain) is None)
 
     async def notify(self, body: Json, *, request_id: str) -> Notified:
         """Queue the plain mail that *body* asks for; once for each *request_id*.
@@ -313,7 +327,7 @@ class ApprovalService:
         stored = await self._store.stored(approval_id)
         if stored is None or stored.fingerprint != mint.fingerprint:
             raise Conflict("This task token already has an approval with other content.")
-        self._meter.count("signoff_mints", result="repeated")
+        self._meter.count("mints", result="repeated")
         approval = as_of(stored.approval, self._clock())
         return Minted(approval, self._minted_links(approval), False, mint.warnings)
 
@@ -333,9 +347,9 @@ class ApprovalService:
         agent = clean_text(user_agent)[:MAX_USER_AGENT] if user_agent else None
         ballot = Ballot(approval.id, decision, payload, lease, from_ip, agent)
         if not await self._counts(ballot):
-            self._meter.count("signoff_decisions", result="late")
+            self._meter.count("decisions", result="late")
             return
-        self._meter.count("signoff_decisions", result="recorded")
+        self._meter.count("decisions", result="recorded")
         log.info("decision recorded", extra={"approval": approval.id})
         owed = Owed(
             approval_id=approval.id,
