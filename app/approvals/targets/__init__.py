@@ -86,3 +86,9 @@ def translate(code: str, status: int) -> TargetError:
     if code in _BUSY or status >= 500 or status == 429:
         return TargetBusy(code)
     return TargetRefused(code)
+
+
+def unreadable(code: str, status: int) -> TargetError:
+    """What an error answer to GetExecutionHistory means: later, or never."""
+    error = translate(code, status)
+    return error if isinstance(error, TargetBusy) else TargetRefused(code)
