@@ -1,0 +1,135 @@
+"""How data goes through a state: one place for the fields that states share.
+
+```
+raw input ─ InputPath ─ Parameters ─> work ─> ResultSelector ─ ResultPath ─ OutputPath ─> output
+                                                               (into raw input)
+```
+
+`PathFlow` is the JSONPath query language. Another language is another class with its methods.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Protocol
+
+from app.engine.failures import (
+    RESULT_PATH_MATCH_FAILURE,
+    EvaluationFailure,
+    RuntimeFailure,
+    StateFailure,
+)
+from app.engine.paths import Path, PathError
+from app.engine.payload import EMPTY, Payload
+from app.engine.templates import Template
+from app.strict_json import Json
+
+
+class Scope:
+    """What the expressions of one state see, beside the data at hand."""
+
+    def __init__(
+        self,
+        now_ms: int,
+        seed: str,
+        make_context: Callable[[], Json],
+        variables: Mapping[str, Json],
+    ) -> None:
+        self.now_ms = now_ms
+        self.variables = variables
+        self._seed = seed
+        self._make_context = make_context
+
+    @cached_property
+    def context(self) -> Json:
+        """The context object, ``$$``; made when the first expression asks for it."""
+        return self._make_context()
+
+    @cached_property
+    def random(self) -> Random:
+        """Chance that repeats when the same step is made again."""
+        return Random(self._seed)  # noqa: S311  # spreads retries and makes ids, no secret
+
+
+class Flow(Protocol):
+    """The data flow of a state in its query language."""
+
+    def effective(self, raw: Payload, scope: Scope) -> Payload:
+        """The part of the input that the state works on."""
+
+    def arguments(self, raw: Payload, scope: Scope) -> Payload:
+        """What the work gets."""
+
+    def output(self, raw: Payload, result: Payload, scope: Scope) -> Payload:
+        """What the next state gets, when the work gave *result*."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathFlow:
+    """The data flow of JSONPath states. A field that does nothing is None."""
+
+    input_path: Path | None = None
+    drop_input: bool = False  #: ``InputPath: null``
+    parameters: Template | None = None
+    result_selector: Template | None = None
+    result_path: Path | None = None
+    drop_result: bool = False  #: ``ResultPath: null``
+    output_path: Path | None = None
+    drop_output: bool = False  #: ``OutputPath: null``
+
+    def effective(self, raw: Payload, scope: Scope) -> Payload:
+        """*raw* after InputPath."""
+        if self.drop_input:
+            return EMPTY
+        return raw if self.input_path is None else select(self.input_path, raw, scope)
+
+    def arguments(self, raw: Payload, scope: Scope) -> Payload:
+        """*raw* after InputPath and Parameters."""
+        effective = self.effective(raw, scope)
+        if self.parameters is None:
+            return effective
+        return Payload(self.parameters.evaluate(effective.value, scope))
+
+    def output(self, raw: Payload, result: Payload, scope: Scope) -> Payload:
+        """*result* after ResultSelector, placed in *raw*, after OutputPath."""
+        if self.result_selector is not None:
+            result = Payload(self.result_selector.evaluate(result.value, scope))
+        if self.drop_result:
+            result = raw
+        elif self.result_path is not None:
+            result = place(self.result_path, raw, result)
+        if self.drop_output:
+            return EMPTY
+        return result if self.output_path is None else select(self.output_path, result, scope)
+
+
+def select(path: Path, data: Payload, scope: Scope) -> Payload:
+    """What *path* selects in *data*.
+
+    Raises:
+        RuntimeFailure: nothing is there.
+    """
+    try:
+        return Payload(path.read(data.value, scope))
+    except PathError as exc:
+        raise RuntimeFailure(exc.message) from exc
+
+
+def place(path: Path, data: Payload, value: Payload) -> Payload:
+    """*data* with *value* at the reference path.
+
+    Raises:
+        StateFailure: ``States.ResultPathMatchFailure``.
+    """
+    try:
+        return Payload(path.place(data.value, value.value))
+    except PathError as exc:
+        raise _no_place(path, data) from exc
+
+
+def _no_place(path: Path, data: Payload) -> StateFailure:
+    return EvaluationFailure(
+        RESULT_PATH_MATCH_FAILURE,
+        f"Unable to apply ReferencePath {path.text} to input {data.text}",
+    )

@@ -1,0 +1,588 @@
+"""`step`: what one signal makes of an execution. Pure: values in, a transition out.
+
+Rules this file keeps:
+
+1. No clock, disk, network or chance of its own: ``now_ms`` is given, randomness is seeded by the
+   execution, so the same signal on the same execution gives the same transition.
+2. A step runs on until every branch is blocked: waiting for a task, a moment, or its branches. It
+   does at most a slice of work; branches that want more are named in `Transition.unfinished`, so
+   that an endless loop starves nobody.
+3. The first answer to an attempt wins. An answer to another attempt, or to none, or one that comes
+   after its deadline, is a `StaleSignal` and changes nothing.
+4. Event ids are dense. ``last_event`` of a frame is the ``previousEventId`` of its next event; what
+   AWS writes beside the causal chain (Succeeded, Aborted) does not move it.
+5. A state wants; the stepper does. It knows no state type but by what it wants.
+
+Branches take turns: each enters its state before any leaves it, as AWS interleaves them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from app.clock import from_ms, iso
+from app.engine.execution import (
+    ROOT,
+    Dispatch,
+    Due,
+    Execution,
+    Frame,
+    Frames,
+    Phase,
+    Signal,
+    Start,
+    Status,
+    Stop,
+    TaskFailed,
+    TaskHeartbeat,
+    TaskSignal,
+    TaskSubmitted,
+    TaskSucceeded,
+    Transition,
+)
+from app.engine.failures import (
+    HEARTBEAT_TIMEOUT,
+    RUNTIME,
+    TIMEOUT,
+    EvaluationFailure,
+    SizeFailure,
+    StateFailure,
+)
+from app.engine.flow import Scope
+from app.engine.history import MAX_EVENTS, TERMINAL
+from app.engine.payload import EMPTY, Payload
+from app.engine.resource import Family, Resource
+from app.engine.retry import first_match
+from app.engine.states import Call, Fork, Proceed, Raise, Sleep, State, StateMachine, Task, Want
+from app.errors import SignoffError
+from app.strict_json import Json
+
+SLICE = 500  #: units of work in one step: a transition is one, and so is each...
+SLICE_BYTES = 2_048  #: ...of this many bytes of its data
+
+#: makes the task token of (execution, frame, attempt)
+Mint = Callable[[int, int, int], str]
+Details = dict[str, Json]
+
+
+class StaleSignal(SignoffError):
+    """Nothing waits for this signal (any more)."""
+
+
+class _HistoryFull(SignoffError):
+    """The next event would be one too many."""
+
+    def __init__(self, previous: int) -> None:
+        super().__init__()
+        self.previous = previous
+
+
+def step(
+    machine: StateMachine,
+    execution: Execution,
+    frames: Frames,
+    signal: Signal,
+    now_ms: int,
+    mint: Mint,
+) -> Transition:
+    """What *signal* makes of *execution*, which itself is left as it is.
+
+    Raises:
+        StaleSignal: nothing waits for it.
+    """
+    stepper = _Stepper(machine, replace(execution), frames, now_ms, mint)
+    try:
+        stepper.receive(signal)
+        stepper.run()
+    except _HistoryFull as full:
+        stepper.end_full(full.previous)
+    return stepper.transition()
+
+
+class _Stepper:
+    """The working state of one step."""
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        execution: Execution,
+        frames: Frames,
+        now_ms: int,
+        mint: Mint,
+    ) -> None:
+        self.machine = machine
+        self.execution = execution
+        self.now_ms = now_ms
+        self._frames = frames
+        self._mint = mint
+        self._made = Transition(execution)
+        self._touched: dict[int, Frame] = {}  # what was loaded or made in this step
+        self._branches: dict[int, list[Frame]] = {}  # those among them, by parent
+        self._new: set[int] = set()  # made in this step: no store knows them
+        self._queue: deque[tuple[Frame, Proceed | None]] = deque()
+        self._left = SLICE
+        self._shared_context: Json = None
+
+    def transition(self) -> Transition:
+        """All that this step changed."""
+        made = self._made
+        if not made.ended:
+            made.frames = self._touched
+        return made
+
+    # Signals
+
+    def receive(self, signal: Signal) -> None:
+        """Let the signal take effect; branches that can go on are queued."""
+        if self.execution.status is not Status.RUNNING:
+            raise StaleSignal()
+        match signal:
+            case Start():
+                self._start()
+            case Due(frame_id):
+                self._due(frame_id)
+            case Stop(error, cause):
+                self._end(Status.ABORTED, "ExecutionAborted", _failure(error, cause), 0)
+                self.execution.error, self.execution.cause = error, cause
+            case _:
+                self._task(signal)
+
+    def _start(self) -> None:
+        started = {"input": self.execution.input.text, "roleArn": self.execution.role_arn}
+        self._emit("ExecutionStarted", started, 0)
+        # AWS gives the first state's event no predecessor either.
+        self._add(0, 0, self.machine.start_at, self.execution.input, last_event=0)
+
+    def _due(self, frame_id: int) -> None:
+        frame = self._get(frame_id)
+        if frame is None:
+            raise StaleSignal()
+        if frame.id == ROOT and self.execution.timeout_ms <= self.now_ms:
+            self._time_out()
+        elif frame.phase is Phase.READY:
+            self._queue.append((frame, None))
+        elif frame.phase in (Phase.SLEEPING, Phase.RETRYING) and self._passed(frame.wake_ms):
+            self._wake(frame)
+        elif self._passed(frame.timeout_ms):
+            self._task_timed_out(frame, TIMEOUT)
+        elif self._passed(frame.heartbeat_ms):
+            self._task_timed_out(frame, HEARTBEAT_TIMEOUT)
+        else:
+            raise StaleSignal()
+
+    def _passed(self, moment_ms: int | None) -> bool:
+        return moment_ms is not None and moment_ms <= self.now_ms
+
+    def _wake(self, frame: Frame) -> None:
+        slept = frame.phase is Phase.SLEEPING
+        frame.rest()
+        if slept:
+            self._leave(frame, frame.input)
+        else:
+            self._begin(frame)
+
+    def _time_out(self) -> None:
+        self.now_ms = self.execution.timeout_ms  # the moment it counts from, however late we look
+        self._end(Status.TIMED_OUT, "ExecutionTimedOut", {}, 0)
+
+    def _task(self, signal: TaskSignal) -> None:
+        frame = self._get(signal.frame)
+        if frame is None or frame.attempt != signal.attempt or not self._awaited(frame):
+            raise StaleSignal()
+        task = self._task_of(frame)
+        match signal:
+            case TaskSubmitted(output=output):
+                self._submitted(frame, task, output)
+            case TaskSucceeded(output=output):
+                self._succeeded(frame, task, output)
+            case TaskFailed(error=error, cause=cause):
+                self._failed(frame, task, "Failed", StateFailure(error, cause))
+            case TaskHeartbeat():
+                if frame.heartbeat_s is not None:
+                    frame.heartbeat_ms = self.now_ms + frame.heartbeat_s * 1000
+
+    def _awaited(self, frame: Frame) -> bool:
+        return (
+            frame.phase in (Phase.SCHEDULED, Phase.SUBMITTED)
+            and not self._passed(frame.timeout_ms)
+            and not self._passed(frame.heartbeat_ms)
+        )
+
+    # Tasks
+
+    def _schedule(self, frame: Frame, task: Task, call: Call) -> None:
+        if call.arguments.too_large:
+            self._fail(frame, SizeFailure(task.name))
+            return
+        resource = task.resource
+        prefix = resource.family.value
+        self._note(frame, prefix + "Scheduled", self._scheduled(resource, call))
+        frame.attempt = frame.last_event
+        # Written now rather than at the connector's answer: AWS shows it while the call runs.
+        self._note(frame, prefix + "Started", _named(resource) or None)
+        frame.phase, frame.arguments = Phase.SCHEDULED, call.arguments
+        frame.heartbeat_s = call.heartbeat_s
+        frame.timeout_ms = self._in_seconds(call.timeout_s)
+        frame.heartbeat_ms = self._in_seconds(call.heartbeat_s)
+        self._made.calls.append(dispatch(self.execution, frame, resource))
+
+    def _scheduled(self, resource: Resource, call: Call) -> Details:
+        details = _named(resource)
+        if resource.family is Family.SERVICE:
+            details |= {"region": self.execution.region, "parameters": call.arguments.text}
+        else:
+            details |= {"resource": resource.arn, "input": call.arguments.text}
+        if call.timeout_s is not None:
+            details["timeoutInSeconds"] = call.timeout_s
+        if call.heartbeat_s is not None:
+            details["heartbeatInSeconds"] = call.heartbeat_s
+        if call.role_arn is not None:
+            details["taskCredentials"] = {"roleArn": call.role_arn}
+        return details
+
+    def _in_seconds(self, seconds: int | None) -> int | None:
+        return None if seconds is None else self.now_ms + seconds * 1000
+
+    def _submitted(self, frame: Frame, task: Task, output: Payload) -> None:
+        if frame.phase is not Phase.SCHEDULED:
+            raise StaleSignal()
+        if output.too_large:
+            self._failed(frame, task, "Failed", SizeFailure(task.resource.producer))
+            return
+        details = _named(task.resource) | {"output": output.text}
+        self._note(frame, task.resource.family.value + "Submitted", details)
+        frame.phase, frame.arguments = Phase.SUBMITTED, None
+
+    def _succeeded(self, frame: Frame, task: Task, output: Payload) -> None:
+        if output.too_large:
+            self._failed(frame, task, "Failed", SizeFailure(task.resource.producer))
+            return
+        details = _named(task.resource) | {"output": output.text}
+        self._note(frame, task.resource.family.value + "Succeeded", details)
+        self._leave(frame, output)
+
+    def _failed(self, frame: Frame, task: Task, how: str, failure: StateFailure) -> None:
+        details = _named(task.resource) | _failure(failure.shown_error, failure.cause)
+        self._note(frame, task.resource.family.value + how, details)
+        self._fail(frame, failure)
+
+    def _task_timed_out(self, frame: Frame, error: str) -> None:
+        self._failed(frame, self._task_of(frame), "TimedOut", StateFailure(error))
+
+    def _task_of(self, frame: Frame) -> Task:
+        state = self._state(frame)
+        assert isinstance(state, Task)  # noqa: S101  # only a Task's frame waits for a task
+        return state
+
+    # States: enter, begin (again on a retry, without an event), leave
+
+    def run(self) -> None:
+        """Let queued branches go on until all are blocked or the slice is used up."""
+        while self._queue and not self._made.ended:
+            frame, proceed = self._queue.popleft()
+            if frame.id not in self._touched:
+                continue  # a sibling failed, and took this branch with it
+            if proceed is not None:
+                self._proceed(frame, proceed)
+            elif self._left > 0:
+                self._enter(frame)
+            else:
+                frame.phase, frame.wake_ms = Phase.READY, self.now_ms
+                self._made.unfinished.append(frame.id)
+
+    def _enter(self, frame: Frame) -> None:
+        state = self._state(frame)
+        self._left -= 1 + frame.input.size_bytes // SLICE_BYTES
+        frame.wake_ms = None
+        frame.entered_ms = self.now_ms
+        details = {"name": state.name, "input": frame.input.text}
+        self._note(frame, state.type + "StateEntered", details)
+        frame.entered_event = frame.last_event
+        self._begin(frame)
+
+    def _begin(self, frame: Frame) -> None:
+        state = self._state(frame)
+        try:
+            want = state.enter(frame.input, self._scope(frame, state))
+        except StateFailure as failure:
+            self._fail(frame, failure)
+            return
+        self._act(frame, state, want)
+
+    def _leave(self, frame: Frame, result: Payload) -> None:
+        state = self._state(frame)
+        try:
+            proceed = state.leave(frame.input, result, self._scope(frame, state))
+        except StateFailure as failure:
+            self._fail(frame, failure)
+            return
+        self._proceed(frame, proceed)
+
+    def _act(self, frame: Frame, state: State, want: Want) -> None:
+        match want:
+            case Proceed() if self._queue:
+                self._queue.append((frame, want))
+            case Proceed():
+                self._proceed(frame, want)
+            case Call():
+                self._schedule(frame, self._task_of(frame), want)
+            case Sleep(until_ms) if until_ms <= self.now_ms:
+                self._leave(frame, frame.input)
+            case Sleep(until_ms):
+                frame.phase, frame.wake_ms = Phase.SLEEPING, until_ms
+            case Fork():
+                self._fork(frame, state, want)
+            case Raise(error, cause):
+                self._fail(frame, StateFailure(error, cause))
+
+    def _proceed(self, frame: Frame, proceed: Proceed) -> None:
+        state = self._state(frame)
+        if proceed.output.too_large:
+            self._fail(frame, SizeFailure(state.name))
+            return
+        details = {"name": state.name, "output": proceed.output.text}
+        self._note(frame, state.type + "StateExited", details)
+        frame.rest()
+        frame.retries, frame.attempt = {}, 0
+        frame.input = proceed.output
+        if proceed.next is None:
+            self._finish(frame)
+        else:
+            frame.state, frame.phase = proceed.next, Phase.READY
+            self._queue.append((frame, None))
+
+    def _finish(self, frame: Frame) -> None:
+        if frame.parent == 0:
+            self.execution.output = frame.input
+            details = {"output": frame.input.text}
+            self._end(Status.SUCCEEDED, "ExecutionSucceeded", details, frame.last_event)
+            return
+        frame.phase = Phase.DONE
+        parent = self._parent(frame)
+        parent.pending -= 1
+        parent.last_event = frame.last_event
+        if parent.pending == 0:
+            self._join(parent)
+
+    # Branches
+
+    def _fork(self, frame: Frame, state: State, fork: Fork) -> None:
+        self._note(frame, state.type + "StateStarted", None)
+        frame.phase = Phase.FORKED
+        frame.branches = frame.pending = len(fork.branches)
+        for index, (start_at, given) in enumerate(fork.branches):
+            self._add(frame.id, index, start_at, given, last_event=frame.last_event)
+
+    def _join(self, frame: Frame) -> None:
+        branches = self._children(frame)
+        texts = ",".join(branch.input.text for branch in branches)
+        self._remove(branches)
+        frame.branches, frame.phase = 0, Phase.READY
+        # AWS gives Succeeded and Exited the same predecessor: the last event of the last branch.
+        self._emit(self._state(frame).type + "StateSucceeded", None, frame.last_event)
+        self._leave(frame, Payload.of_text(f"[{texts}]"))
+
+    def _children(self, frame: Frame) -> list[Frame]:
+        here = self._branches.get(frame.id, [])
+        if len(here) < frame.branches:
+            known = {branch.id for branch in here}
+            stored = [b for b in self._frames.children(frame.id) if b.id not in known]
+            here = here + stored
+        return sorted(here, key=lambda branch: branch.index)
+
+    def _abort_branches(self, frame: Frame, failed: int) -> None:
+        branches = self._children(frame)
+        for branch in branches:
+            if branch.id != failed and branch.phase not in (Phase.READY, Phase.DONE):
+                self._abort(branch)
+        self._remove(branches)
+        frame.branches = frame.pending = 0
+
+    def _abort(self, frame: Frame) -> None:
+        if frame.phase is Phase.FORKED:
+            self._abort_branches(frame, failed=0)
+        self._emit(self._state(frame).type + "StateAborted", None, frame.last_event)
+
+    # Failure
+
+    def _fail(self, frame: Frame, failure: StateFailure) -> None:
+        """Retry, catch, or fail the branch."""
+        state = self._state(frame)
+        if isinstance(failure, EvaluationFailure):
+            failure = failure.within(state.name, frame.entered_event)
+        if self._retry(frame, state, failure):
+            return
+        if frame.phase is Phase.FORKED:
+            self._note(frame, state.type + "StateFailed", None)
+        position = first_match(state.catch, failure)
+        if position is None:
+            self._fail_branch(frame, state, failure)
+            return
+        catcher = state.catch[position]
+        try:
+            output = catcher.output(frame.input, failure)
+        except EvaluationFailure as unplaced:
+            self._fail_branch(frame, state, unplaced.within(state.name, frame.entered_event))
+            return
+        self._proceed(frame, Proceed(output, catcher.next))
+
+    def _retry(self, frame: Frame, state: State, failure: StateFailure) -> bool:
+        position = first_match(state.retry, failure)
+        if position is None:
+            return False
+        retrier, made = state.retry[position], frame.retries.get(position, 0)
+        if made >= retrier.max_attempts:
+            return False
+        delay_s = retrier.delay_s(made + 1, self._scope(frame, state).random)
+        frame.rest()
+        frame.retries = frame.retries | {position: made + 1}
+        frame.phase, frame.wake_ms = Phase.RETRYING, self.now_ms + int(delay_s * 1000)
+        return True
+
+    def _fail_branch(self, frame: Frame, state: State, failure: StateFailure) -> None:
+        if frame.parent == 0:
+            self._end_failed(failure.shown_error, failure.cause, frame.last_event)
+            return
+        if isinstance(state, Task):
+            self._emit("TaskStateAborted", None, frame.last_event)
+        parent = self._parent(frame)
+        parent.last_event = frame.last_event
+        self._abort_branches(parent, failed=frame.id)
+        self._fail(parent, failure)
+
+    # The end
+
+    def end_full(self, previous: int) -> None:
+        """End an execution whose history has no room for what comes next."""
+        cause = f"The execution reached the maximum number of history events ({MAX_EVENTS})."
+        self._end_failed(RUNTIME, cause, previous)
+
+    def _end_failed(self, error: str | None, cause: str | None, previous: int) -> None:
+        self.execution.error, self.execution.cause = error, cause
+        self._end(Status.FAILED, "ExecutionFailed", _failure(error, cause), previous)
+
+    def _end(self, status: Status, kind: str, details: Details, previous: int) -> None:
+        self._emit(kind, details, previous)
+        self.execution.status = status
+        self.execution.stopped_ms = self.now_ms
+        self._made.ended = True
+        self._made.calls.clear()
+
+    # Events, frames, scopes
+
+    def _note(self, frame: Frame, kind: str, details: Details | None) -> None:
+        frame.last_event = self._emit(kind, details, frame.last_event)
+
+    def _emit(self, kind: str, details: Details | None, previous: int) -> int:
+        event_id = self.execution.events + 1
+        if event_id >= MAX_EVENTS and kind not in TERMINAL:
+            raise _HistoryFull(previous)
+        self.execution.events = event_id
+        self._made.events.append((event_id, previous, self.now_ms, kind, details))
+        return event_id
+
+    def _state(self, frame: Frame) -> State:
+        return self.machine.states[frame.state]
+
+    def _get(self, frame_id: int) -> Frame | None:
+        frame = self._touched.get(frame_id)
+        if frame is None:
+            frame = self._frames.get(frame_id)
+            if frame is not None:
+                self._touch(frame)
+        return frame
+
+    def _parent(self, frame: Frame) -> Frame:
+        parent = self._get(frame.parent)
+        assert parent is not None  # noqa: S101  # a branch lives no longer than what forked it
+        return parent
+
+    def _touch(self, frame: Frame) -> None:
+        self._touched[frame.id] = frame
+        self._branches.setdefault(frame.parent, []).append(frame)
+
+    def _add(self, parent: int, index: int, state: str, given: Payload, last_event: int) -> None:
+        self.execution.frames += 1
+        frame = Frame(self.execution.frames, parent, index, state, given, last_event)
+        self._new.add(frame.id)
+        self._touch(frame)
+        self._queue.append((frame, None))
+
+    def _remove(self, branches: list[Frame]) -> None:
+        for branch in branches:
+            self._remove(self._children(branch) if branch.branches else [])
+            self._touched.pop(branch.id, None)
+            if branch.id not in self._new:
+                self._made.removed.add(branch.id)
+        if branches:
+            self._branches.pop(branches[0].parent, None)
+            gone = {branch.id for branch in branches}
+            self._made.calls = [call for call in self._made.calls if call.frame not in gone]
+
+    def _scope(self, frame: Frame, state: State) -> Scope:
+        seed = f"{self.execution.seed}:{frame.id}:{self.execution.events}"
+        return Scope(self.now_ms, seed, lambda: self._context(frame, state), frame.variables)
+
+    def _context(self, frame: Frame, state: State) -> Json:
+        shown: dict[str, Any] = {
+            "Name": state.name,
+            "EnteredTime": iso(from_ms(frame.entered_ms)),
+        }
+        context = {**self._execution_context(), "State": shown}
+        if isinstance(state, Task):
+            shown["RetryCount"] = sum(frame.retries.values())
+            if state.resource.waits_for_token:
+                # Before it is scheduled: the scheduled event is the next one.
+                attempt = frame.attempt if frame.arguments or frame.phase is Phase.SUBMITTED else 0
+                context["Task"] = {
+                    "Token": self._mint(
+                        self.execution.id, frame.id, attempt or self.execution.events + 1
+                    )
+                }
+        return context
+
+    def _execution_context(self) -> Mapping[str, Json]:
+        if self._shared_context is None:
+            run = self.execution
+            self._shared_context = {
+                "Execution": {
+                    "Id": run.arn,
+                    "Input": run.input.value,
+                    "Name": run.name,
+                    "RoleArn": run.role_arn,
+                    "StartTime": iso(from_ms(run.started_ms)),
+                    "RedriveCount": 0,
+                },
+                "StateMachine": {"Id": run.machine_arn, "Name": run.machine_name},
+            }
+        shared: Mapping[str, Json] = self._shared_context
+        return shared
+
+
+def dispatch(execution: Execution, frame: Frame, resource: Resource) -> Dispatch:
+    """The call that a scheduled frame owes."""
+    return Dispatch(
+        execution_id=execution.id,
+        execution_arn=execution.arn,
+        frame=frame.id,
+        attempt=frame.attempt,
+        resource=resource,
+        arguments=frame.arguments or EMPTY,
+        deadline_ms=frame.timeout_ms,
+    )
+
+
+def _named(resource: Resource) -> Details:
+    if resource.family is Family.SERVICE:
+        return {"resourceType": resource.service, "resource": resource.shown}
+    return {}
+
+
+def _failure(error: str | None, cause: str | None) -> Details:
+    details: Details = {}
+    if error is not None:
+        details["error"] = error
+    if cause is not None:
+        details["cause"] = cause
+    return details
