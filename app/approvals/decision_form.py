@@ -1,0 +1,65 @@
+"""The body that the decision page's form sends, read strictly.
+
+Only what a browser sends for this form is read: urlencoded UTF-8, few fields, each at most once. A
+field given twice is refused rather than resolved, because "approve" and "reject" in one body mean
+that somebody plays tricks (click protocol, C.3, step 0).
+"""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from app.errors import BadForm
+
+MAX_FORM_BYTES = 64 * 1024
+MAX_FORM_FIELDS = 50
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+class FormRefused(BadForm):
+    """The form cannot be read. `reason` names the page that says so."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionForm:
+    """What the person filled in."""
+
+    decision: str | None  #: the action's name; None if the box was not ticked
+    comment: str
+    nonce: str | None
+
+
+def read_form(content_type: str, body: bytes) -> DecisionForm:
+    """The form that *body* holds.
+
+    Raises:
+        FormRefused: it is not such a form, or too large, or ambiguous.
+    """
+    if content_type.partition(";")[0].strip().lower() != FORM_TYPE:
+        raise FormRefused("not_a_form")
+    if len(body) > MAX_FORM_BYTES:
+        raise FormRefused("too_large")
+    fields = _fields(body)
+    return DecisionForm(
+        decision=fields.get("decision") or None,
+        comment=fields.get("comment", ""),
+        nonce=fields.get("nonce"),
+    )
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    if body.count(b"&") >= MAX_FORM_FIELDS:
+        raise FormRefused("too_many_fields")
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict"
+        )
+    except ValueError as exc:
+        raise FormRefused("not_text") from exc
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise FormRefused("duplicate_field")
+    return fields
