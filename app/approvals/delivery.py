@@ -72,6 +72,11 @@ class Delivery:
         task.add_done_callback(self._running.discard)
         return task
 
+    async def idle(self) -> None:
+        """Wait until no attempt is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def stop(self) -> None:
         """Wait for the attempts under way, a while; give back what is not done."""
         if self._running:

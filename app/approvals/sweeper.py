@@ -61,8 +61,8 @@ class Sweeper:
     async def sweep(self) -> None:
         """One round."""
         now = self._clock()
+        await self._step("expiry", self._expire, now)  # may owe answers
         await self._step("owed answers", self._deliver, now)
-        await self._step("expiry", self._expire, now)
         await self._step("mails", self._nudge, now)
         await self._step("audit digests", self._sign, now)
 
@@ -115,8 +115,7 @@ class Sweeper:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        owed = any(approval.request.on_expiry for approval in expired)
-        if owed or len(expired) == EXPIRE_BATCH:
+        if len(expired) == EXPIRE_BATCH:
             self._wake.set()
 
     async def _nudge(self, now: datetime) -> None:

@@ -1,0 +1,147 @@
+"""A whole approvals half for tests: real store on disk, service and sweeper, a clock by hand."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from app.approvals.keyring import KeyRing
+from app.approvals.links import LinkSigner
+from app.approvals.model import Approval, Holder
+from app.approvals.seal import open_sealer
+from app.approvals.service import ApprovalService, Decided, Minted
+from app.approvals.store.sqlite import SqliteStore
+from app.approvals.sweeper import Sweeper
+from app.approvals.targets.embedded import EmbeddedTarget
+from app.strict_json import Json
+from tests.approvals.workflow import Workflow
+
+NOW = datetime(2025, 11, 12, 9, 41, tzinfo=UTC)
+BASE_URL = "https://signoff.example.com"
+KEY = "uT3-Vq0_nM7xL1kZc9RbYw5sHd8fGj2p"
+OLDER_KEY = "kP9_wQ2-rT6yU1iO4aS8dF3gH7jK5lZ0"
+
+
+@dataclass
+class HandClock:
+    """Stands still until it is told to go."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **of_timedelta: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**of_timedelta)
+
+
+@dataclass
+class World:
+    """What a test has in its hands."""
+
+    store: SqliteStore
+    service: ApprovalService
+    sweeper: Sweeper
+    workflow: Workflow
+    clock: HandClock
+    ring: KeyRing
+    links: LinkSigner
+    minted: list[Minted] = field(default_factory=list)
+
+    async def mint(self, token: str = "token-1", **changes: Any) -> Approval:
+        """The approval of a task that waits for *token*."""
+        body = mint_body(token, execution_arn=self.workflow.wait_for(token)) | changes
+        minted = await self.service.mint(body)
+        self.minted.append(minted)
+        return minted.approval
+
+    async def decide(
+        self,
+        approval: Approval,
+        action: str = "approve",
+        *,
+        by: int = 0,
+        comment: str | None = None,
+    ) -> Decided:
+        """What recipient *by* gets to see after deciding."""
+        names = [known.name for known in approval.request.actions]
+        holder = Holder(approval.id, by, names.index(action))
+        return await self.service.decide(
+            holder, comment=comment, from_ip="192.0.2.7", user_agent="Browser/1"
+        )
+
+    async def record(self, approval: Approval) -> Approval:
+        """What is committed about *approval*."""
+        found = await self.store.approval(approval.id)
+        assert found is not None
+        return found
+
+    async def events(self, approval: Approval) -> list[str]:
+        """The names of its audit entries."""
+        chain = await self.store.chain(approval.id)
+        assert chain is not None
+        return [entry.event.value for entry in chain.entries]
+
+    async def settle(self, rounds: int = 20) -> None:
+        """Sweep on while time passes, until nothing is owed."""
+        for _ in range(rounds):
+            await self.sweep()
+            if (await self.store.backlog()).answers == 0:
+                return
+            self.clock.advance(seconds=61)
+
+    async def sweep(self) -> None:
+        """One round of the sweeper, and the deliveries it began."""
+        await self.sweeper.sweep()
+        await self.service.delivery.idle()
+
+    async def close(self) -> None:
+        """Stop orderly."""
+        self.workflow.release.set()
+        await self.sweeper.stop()
+        await self.service.close()
+        await self.store.close()
+
+
+def mint_body(token: str = "token-1", **changes: Any) -> Json:
+    """A mint request with two recipients."""
+    body = {
+        "task_token": token,
+        "title": "Deploy billing 4.2 to production",
+        "recipients": ["marc@example.com", {"email": "lena@example.com", "name": "Lena Vogt"}],
+    }
+    return body | changes
+
+
+def ring(*secrets: str) -> KeyRing:
+    """A ring of these secrets, or of one."""
+    return KeyRing(secrets or (KEY,))
+
+
+async def open_world(
+    path: Path,
+    *,
+    workflow: Workflow | None = None,
+    clock: HandClock | None = None,
+    keys: KeyRing | None = None,
+    alone: bool = True,
+    **of_service: Any,
+) -> World:
+    """A world over the store in *path*; opening the same one again is what a restart does."""
+    keys = keys or ring()
+    clock = clock or HandClock()
+    workflow = workflow or Workflow()
+    store = SqliteStore.open(path)
+    links = LinkSigner(keys, BASE_URL)
+    service = ApprovalService(
+        store=store,
+        targets={"embedded": EmbeddedTarget(workflow)},
+        links=links,
+        sealer=await open_sealer(keys, store),
+        clock=clock,
+        uniform=lambda low, high: high,
+        **of_service,
+    )
+    sweeper = Sweeper(service=service, store=store, ring=keys, clock=clock, alone=alone)
+    return World(store, service, sweeper, workflow, clock, keys, links)
