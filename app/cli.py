@@ -13,8 +13,9 @@ from app.approvals.api_keys import api_key_entry, new_api_key
 from app.client import Client, find_api_key
 from app.doctor import examine
 from app.errors import SignoffError
-from app.main import run_demo, run_engine, run_service, verify_audit
+from app.run import run_demo, run_engine, run_service
 from app.secrets_source import new_secret_key
+from app.server import run
 from app.settings import Settings, load_settings
 from app.strict_json import Json, NotJson, dumps, loads
 
@@ -59,13 +60,13 @@ def main() -> None:
 @app.command()
 def demo(function: Functions = None) -> None:
     """Start service, engine, mailbox and the example workflow in one process."""
-    sys.exit(asyncio.run(run_demo(load_settings(), function or ())))
+    sys.exit(run(run_demo(load_settings(), function or ())))
 
 
 @app.command()
 def serve(function: Functions = None) -> None:
     """Start the service; with SIGNOFF_TARGET=embedded (the default) the engine too."""
-    sys.exit(asyncio.run(run_service(load_settings(), function or ())))
+    sys.exit(run(run_service(load_settings(), function or ())))
 
 
 @app.command()
@@ -77,7 +78,7 @@ def engine(
     settings = load_settings()
     if port is not None:
         settings = settings.model_copy(update={"engine_port": port})
-    sys.exit(asyncio.run(run_engine(settings, function or ())))
+    sys.exit(run(run_engine(settings, function or ())))
 
 
 @app.command()

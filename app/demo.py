@@ -6,7 +6,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from app.errors import StartRefused, StateMachineAlreadyExists
-from app.secrets_source import SECRET_FILE, keep_secret
+from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret
 from app.settings import LOOPBACK, Settings, TargetKind
 from app.strict_json import Json, dumps, loads
 from app.templating import shipped_directory
@@ -49,6 +49,30 @@ def demo_settings(settings: Settings) -> Settings:
             "mail_from": settings.mail_from or SENDER,
         }
     )
+
+
+def welcome(settings: Settings) -> str:
+    """What the terminal says once everything answers."""
+    url, engine = settings.public_url, f"http://127.0.0.1:{settings.engine_port}"
+    key = keep_secret(settings.data_dir / API_KEY_FILE)
+    asked = (
+        "A workflow has just asked marc@example.com to approve a deployment: open the inbox, read "
+        "the mail,\npress a button, confirm. The workflow goes on and mails a confirmation.\n"
+        if settings.demo_autostart
+        else "No execution was started (SIGNOFF_DEMO_AUTOSTART=0).\n"
+    )
+    return f"""
+  Signoff is up.
+
+  inbox     {url}/inbox
+  service   {url}   API key: {key}
+  engine    {engine}   aws stepfunctions list-state-machines --endpoint-url {engine}
+  mailbox   127.0.0.1:{settings.inbox_port} (SMTP)
+  data      {settings.data_dir}   log: {settings.data_dir / "demo.log"}
+
+{asked}Ctrl-C stops it; the next start goes on with the same data.
+
+"""
 
 
 async def start_example(workflows: Workflows, settings: Settings) -> str:

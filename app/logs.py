@@ -1,18 +1,21 @@
-"""Structured logs: one JSON object a line, on standard error, without secrets.
+"""Structured logs: one JSON object a line, without secrets.
 
 What happened is a fixed phrase; which approval or execution it concerns is in ``extra``. An
 exception is shown by its type and the places it passed, never by its message, because messages of
 foreign code may hold what was sent to us.
 """
 
+import asyncio
 import logging
-import sys
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
 from app.clock import from_ms, iso
+
+WRITE_EVERY_S = 0.25
+WRITE_AT_LINES = 512
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: loggers that would print full request lines, links included, or chatter
@@ -51,9 +54,56 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def configure_logs(level: str) -> None:
-    """Send everything as JSON lines to standard error, from *level* up."""
-    handler = logging.StreamHandler(sys.stderr)
+class LogLines:
+    """Where lines go: gathered, and written a few times a second, because a write each costs more
+    than most of what is logged. A crash may lose the last ones; the audit is where nothing may be
+    lost. Without a running event loop every line is written at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def add(self, line: str, *, at_once: bool = False) -> None:
+        """Write *line* (without its line end) soon, or *at_once*."""
+        self._lines.append(line)
+        if at_once or len(self._lines) >= WRITE_AT_LINES:
+            self.flush()
+        elif len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(WRITE_EVERY_S, self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+
+class _LinesHandler(logging.Handler):
+    """Gives records to `LogLines`; warnings and worse at once."""
+
+    def __init__(self, lines: LogLines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.add(self.format(record), at_once=record.levelno >= logging.WARNING)
+        except Exception:
+            self.handleError(record)
+
+
+def configure_logs(level: str, stream: TextIO) -> LogLines:
+    """Send everything from *level* up as JSON lines to *stream*."""
+    # What the formatter does not show need not be found out: half the cost of a record.
+    logging._srcfile = None  # type: ignore[attr-defined]
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    lines = LogLines(stream)
+    handler = _LinesHandler(lines)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -63,3 +113,4 @@ def configure_logs(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(max(quiet_level, logging.getLevelNamesMapping()[level]))
+    return lines

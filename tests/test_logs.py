@@ -1,10 +1,11 @@
 """Logs: one JSON object a line, and no secret by accident."""
 
+import io
 import logging
 
 import pytest
 
-from app.logs import JsonFormatter
+from app.logs import JsonFormatter, LogLines
 from app.strict_json import Json, loads
 
 
@@ -55,3 +56,24 @@ def test_what_is_logged_cannot_forge_another_line(value: str) -> None:
 
     assert len(text.splitlines()) <= 1 + value.count("\u2028")
     assert loads(text)["title"] == value
+
+
+async def test_lines_are_gathered_and_written_in_order() -> None:
+    """Ordinary lines wait a moment; an urgent one brings those before it along."""
+    stream = io.StringIO()
+    lines = LogLines(stream)
+
+    lines.add("first")
+    assert stream.getvalue() == ""
+    lines.add("urgent", at_once=True)
+
+    assert stream.getvalue() == "first\nurgent\n"
+
+
+def test_without_an_event_loop_every_line_is_written_at_once() -> None:
+    """Nobody would come back to write it."""
+    stream = io.StringIO()
+
+    LogLines(stream).add("alone")
+
+    assert stream.getvalue() == "alone\n"

@@ -7,13 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.approvals.api_keys import ApiKeys
-from app.approvals.model import Approval, Person, State
-from app.approvals.service import ApprovalService, ApprovalView, Minted
+from app.approvals.model import Approval, ApprovalView, Person
+from app.approvals.service import ApprovalService
 from app.clock import iso
 from app.errors import BadRequest, Unauthorized, UnknownApproval
 from app.strict_json import Json, NotJson, dumps, loads
 
-MAX_PAGE = 100
 DEFAULT_PAGE = 50
 _ID = re.compile(r"^[a-z2-7]{26}$")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -49,14 +48,14 @@ class ApprovalsApi:
         except NotJson as exc:
             raise BadRequest(exc.message) from exc
         minted = await self.service.mint(body)
-        return _answer(minted_json(minted), 201 if minted.created else 200)
+        return _answer(minted.document(), 201 if minted.created else 200)
 
     async def list(self, request: Request) -> Response:
         """One page of approvals, newest first."""
         self.authorize(request)
         query = request.query_params
         page = await self.service.list(
-            state=_state(query.get("state")),
+            state=query.get("state") or None,
             limit=_limit(query.get("limit")),
             cursor=query.get("cursor") or None,
         )
@@ -96,21 +95,6 @@ class ApprovalsApi:
         if scheme.lower() != "bearer":
             raise Unauthorized()
         return self.keys.check(key.strip())
-
-
-def minted_json(minted: Minted) -> Json:
-    """The answer to a mint."""
-    approval = minted.approval
-    return {
-        "id": approval.id,
-        "state": approval.state.value,
-        "expires_at": iso(approval.request.expires_at),
-        "links": [
-            {"recipient": link.recipient, "action": link.action, "url": link.url}
-            for link in minted.links
-        ],
-        "warnings": list(minted.warnings),
-    }
 
 
 def approval_json(view: ApprovalView) -> Json:
@@ -167,25 +151,11 @@ def _known(approval_id: str) -> str:
     return approval_id
 
 
-def _state(text: str | None) -> State | None:
-    if not text:
-        return None
-    try:
-        return State(text.upper())
-    except ValueError as exc:
-        states = ", ".join(State)
-        raise BadRequest(
-            "There is no such state.", fields={"state": f"One of {states} is needed."}
-        ) from exc
-
-
 def _limit(text: str | None) -> int:
     if not text:
         return DEFAULT_PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
-        sentence = f"A number from 1 to {MAX_PAGE} is needed."
-        raise BadRequest("The limit cannot be used.", fields={"limit": sentence})
-    return int(text)
+    # Anything that is no number is answered like a number out of bounds.
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else 0
 
 
 def _answer(body: Json, status: int = 200) -> Response:

@@ -13,33 +13,40 @@ class PrometheusMeter:
     """Counts by name and labels; counters come to be when first counted."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
         self._counters: dict[str, Counter] = {}
-        self._children: dict[tuple[str, ...], Callable[[], None]] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._increments: dict[tuple[str, ...], Callable[[], None]] = {}
 
     def count(self, name: str, **labels: str) -> None:
-        """Add one to ``signoff_<name>_total`` with these labels."""
+        """Add one to ``<name>_total`` with these labels."""
         key = (name, *labels.values())
-        increment = self._children.get(key)
+        increment = self._increments.get(key)
         if increment is None:
-            increment = self._children[key] = self._child(name, labels)
+            increment = self._increments[key] = self._counter(name, labels)
         increment()
 
-    def _child(self, name: str, labels: dict[str, str]) -> Callable[[], None]:
-        counter = self._counters.get(name)
-        if counter is None:
-            words = name.replace("_", " ").capitalize()
-            counter = self._counters[name] = Counter(
-                f"signoff_{name}", words, tuple(labels), registry=self.registry
-            )
-        return counter.labels(**labels).inc if labels else counter.inc
-
-    def gauge(self, name: str, words: str, value: Callable[[], float]) -> None:
-        """Show ``signoff_<name>``, asked for at each scrape."""
-        Gauge(f"signoff_{name}", words, registry=self.registry).set_function(value)
+    def gauge(self, name: str, value: float) -> None:
+        """Set the gauge *name*."""
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = self._gauges[name] = Gauge(name, _words(name), registry=self._registry)
+        gauge.set(value)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, labels: dict[str, str]) -> Callable[[], None]:
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._counters[name] = Counter(
+                name, _words(name), tuple(labels), registry=self._registry
+            )
+        return counter.labels(**labels).inc if labels else counter.inc
+
+
+def _words(name: str) -> str:
+    return name.removeprefix("signoff_").replace("_", " ").capitalize()

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.logs import LogLines
 from app.strict_json import loads
 from app.web.access_log import AccessLog
 
@@ -35,7 +36,13 @@ def logged() -> tuple[AccessLog, io.StringIO, Counts]:
     """An application behind the log, what it writes and what it counts."""
     stream, counts = io.StringIO(), Counts()
     app = Starlette(routes=[Route("/d/{link}", page)])
-    return AccessLog(app, counts, stream=stream), stream, counts
+    return AccessLog(app, counts, LogLines(stream)), stream, counts
+
+
+def flush(app: AccessLog) -> None:
+    """Write what was gathered."""
+    assert app.lines is not None
+    app.lines.flush()
 
 
 async def get(app: AccessLog, path: str) -> None:
@@ -52,7 +59,7 @@ async def test_a_link_is_shown_as_its_route() -> None:
     app, stream, counts = logged()
 
     await get(app, "/d/abc.0.0.key.signature?decision=approve")
-    app.flush()
+    flush(app)
 
     line = loads(stream.getvalue())
     assert {name: line[name] for name in ("method", "route", "status")} == {
@@ -61,7 +68,7 @@ async def test_a_link_is_shown_as_its_route() -> None:
         "status": 200,
     }
     assert "signature" not in stream.getvalue() and "decision" not in stream.getvalue()
-    assert counts.seen == [("http_requests", {"route": "/d/{link}", "status": "200"})]
+    assert counts.seen == [("signoff_http_requests", {"route": "/d/{link}", "status": "200"})]
 
 
 @pytest.mark.parametrize("path", ["/D/abc.0.0.key.signature", "/x/d/abc.0.0.key.signature"])
@@ -70,7 +77,7 @@ async def test_a_path_that_no_route_serves_is_not_shown(path: str) -> None:
     app, stream, _ = logged()
 
     await get(app, path)
-    app.flush()
+    flush(app)
 
     assert loads(stream.getvalue())["route"] == "unrouted"
 
@@ -80,7 +87,7 @@ async def test_a_request_that_breaks_is_logged_too() -> None:
     app, stream, counts = logged()
 
     await get(app, "/d/broken")
-    app.flush()
+    flush(app)
 
     assert loads(stream.getvalue())["status"] == 500
-    assert counts.seen == [("http_requests", {"route": "/d/{link}", "status": "500"})]
+    assert counts.seen == [("signoff_http_requests", {"route": "/d/{link}", "status": "500"})]

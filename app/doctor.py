@@ -1,0 +1,150 @@
+"""`signoff doctor`: what is wrong with this installation, and how to mend it."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import httpx
+
+from app.approvals.api_keys import ApiKeys
+from app.approvals.channels import MailError
+from app.approvals.keyring import KeyRing
+from app.approvals.targets import TargetBusy, TargetError, TaskGone
+from app.approvals.targets.stepfunctions import StepFunctionsTarget
+from app.errors import SignoffError, StartRefused
+from app.main import api_key_entries, make_channel
+from app.secrets_source import API_KEY_FILE, read_secret_keys
+from app.settings import Settings, TargetKind, load_settings
+
+MIN_FREE_BYTES = 200 * 2**20
+PERMISSIONS = "states:SendTaskSuccess, states:SendTaskFailure and states:GetExecutionHistory"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    ok: bool
+    sentence: str
+    mend: str = ""
+
+
+async def examine() -> list[Finding]:
+    """All findings, in the order in which one would mend them."""
+    try:
+        settings = load_settings()
+    except StartRefused as exc:
+        return [Finding("settings", False, exc.message, "The README lists every setting.")]
+    return [
+        Finding("settings", True, "All can be read."),
+        _secret_keys(settings),
+        _api_keys(settings),
+        _data_directory(settings.data_dir),
+        *_databases(settings.data_dir),
+        await _mail(settings),
+        await _target(settings),
+        _base_url(settings.public_url),
+    ]
+
+
+def _secret_keys(settings: Settings) -> Finding:
+    secrets = settings.secret_keys.get_secret_value() if settings.secret_keys else None
+    try:
+        ring = KeyRing(read_secret_keys(secrets))
+    except StartRefused as exc:
+        mend = "Make one with: signoff keys secret"
+        return Finding("secret keys", False, exc.message, mend)
+    return Finding("secret keys", True, f"{len(ring.keys)} in the ring, the newest signs.")
+
+
+def _api_keys(settings: Settings) -> Finding:
+    if not settings.api_keys and not (settings.data_dir / API_KEY_FILE).exists():
+        return Finding("API keys", True, "None yet: the service makes one at its first start.")
+    try:
+        ApiKeys(api_key_entries(settings))
+    except SignoffError as exc:
+        return Finding("API keys", False, exc.message, "Make one with: signoff keys new")
+    return Finding("API keys", True, "They can be read.")
+
+
+def _data_directory(directory: Path) -> Finding:
+    mend = "Name a directory on a local disk with SIGNOFF_DATA_DIR, owned by this user."
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory) as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        sentence = f"{directory} cannot be written ({exc.strerror})."
+        return Finding("data directory", False, sentence, mend)
+    free = shutil.disk_usage(directory).free
+    if free < MIN_FREE_BYTES:
+        sentence = f"{directory} has only {free // 2**20} MB left."
+        return Finding("data directory", False, sentence, "Make room: 200 MB at least.")
+    return Finding("data directory", True, f"{directory} takes writes; {free // 2**30} GB free.")
+
+
+def _databases(directory: Path) -> Iterator[Finding]:
+    for path in sorted(directory.glob("*.sqlite3")):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+                verdict = str(file.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        except sqlite3.Error as exc:
+            verdict = str(exc)
+        ok = verdict == "ok"
+        sentence = "Every page is sound." if ok else f"It is damaged: {verdict}."
+        yield Finding(path.name, ok, sentence, "" if ok else "Restore it from a backup.")
+
+
+async def _mail(settings: Settings) -> Finding:
+    try:
+        channel = make_channel(settings)
+    except StartRefused as exc:
+        return Finding("mail", False, exc.message, "The README's example has both settings.")
+    try:
+        await channel.check()
+    except MailError as exc:
+        mend = "Check host, port, user and password in SIGNOFF_SMTP_URL."
+        return Finding("mail", False, exc.message, mend)
+    finally:
+        await channel.close()
+    return Finding("mail", True, "The mail server lets us in.")
+
+
+async def _target(settings: Settings) -> Finding:
+    if settings.target is TargetKind.EMBEDDED:
+        return Finding("target", True, "The bundled engine; it runs with: signoff serve")
+    target = StepFunctionsTarget()
+    try:
+        # A token that cannot exist: whoever knows that it does not, listens to us.
+        await target.succeed("signoff-doctor", "{}")
+    except TaskGone:
+        return Finding("target", True, "Step Functions answers and lets us complete tasks.")
+    except TargetBusy as exc:
+        mend = "Check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_SFN."
+        return Finding("target", False, f"Step Functions does not answer ({exc.code}).", mend)
+    except TargetError as exc:
+        mend = f"Allow this role {PERMISSIONS}, and check its credentials."
+        return Finding("target", False, f"Step Functions refuses ({exc.code}).", mend)
+    finally:
+        await target.close()
+    return Finding("target", False, "Step Functions took a token that does not exist.")
+
+
+def _base_url(url: str) -> Finding:
+    mend = "Start the service (signoff serve), or let SIGNOFF_BASE_URL name the proxy before it."
+    try:
+        answer = httpx.get(f"{url}/healthz", timeout=5)
+    except httpx.HTTPError as exc:
+        sentence = f"{url} does not answer ({type(exc).__name__})."
+        return Finding("base URL", False, sentence, mend)
+    if answer.status_code != 200 or answer.json().get("service") != "signoff":
+        return Finding("base URL", False, f"{url} is not this service.", mend)
+    return Finding("base URL", True, f"{url} is this service.")

@@ -1,0 +1,290 @@
+"""Build each object once and join the two halves. Nothing else knows both.
+
+`approvals` is given the engine as an object with three methods of the Step Functions API; `engine`
+is given the function ``signoff`` as one of its local functions.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+
+from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
+from app.approvals.channels import Channel
+from app.approvals.channels.smtp import SmtpChannel, SmtpServer
+from app.approvals.function import SignoffFunction
+from app.approvals.keyring import KeyRing
+from app.approvals.language import Languages
+from app.approvals.links import LinkSigner
+from app.approvals.messages import MailWriter
+from app.approvals.mime import Mailbox
+from app.approvals.outbox import MailWorker
+from app.approvals.pages import DecisionPages
+from app.approvals.seal import open_sealer
+from app.approvals.service import ApprovalService
+from app.approvals.store.sqlite import SqliteStore
+from app.approvals.sweeper import Sweeper
+from app.approvals.targets import Target
+from app.approvals.targets.embedded import EmbeddedTarget
+from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
+from app.clock import utc_now
+from app.demo import FUNCTION
+from app.engine.functions import Invocation, LocalFunction
+from app.engine.runtime import Engine, open_engine
+from app.errors import SignoffError, StartRefused
+from app.inbox import Inbox
+from app.logs import LogLines
+from app.secrets_source import API_KEY_FILE, keep_secret, read_secret_keys
+from app.server import Site, Stop
+from app.settings import Settings, TargetKind
+from app.strict_json import Json
+from app.templating import environment
+from app.web.access_log import AccessLog
+from app.web.approvals import ApprovalsApi
+from app.web.decide import decide_route
+from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
+from app.web.health import Health
+from app.web.inbox import inbox_routes
+from app.web.limits import AsgiApp, Limits
+from app.web.metrics import PrometheusMeter
+from app.web.stepfunctions import create_stepfunctions_app
+
+APPROVALS_FILE = "approvals.sqlite3"
+ENGINE_FILE = "engine.sqlite3"
+
+Functions = Mapping[str, LocalFunction]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that is built and started, but not yet served."""
+
+    sites: tuple[Site, ...]
+    engine: Engine | None
+
+
+@asynccontextmanager
+async def engine_alone(
+    settings: Settings, functions: Functions, stop: Stop, lines: LogLines
+) -> AsyncIterator[Running]:
+    """The engine without approvals, started; stopped at the end."""
+    meter = PrometheusMeter()
+    async with AsyncExitStack() as stack:
+        engine = _engine(settings, functions, meter, stop, stack)
+        await engine.start()
+        yield Running((_engine_site(settings, engine, Border(meter, lines)),), engine)
+
+
+@asynccontextmanager
+async def service(
+    settings: Settings,
+    functions: Functions,
+    stop: Stop,
+    lines: LogLines,
+    inbox: Inbox | None = None,
+) -> AsyncIterator[Running]:
+    """Approvals, and the engine if it is the target, started; stopped at the end.
+
+    Raises:
+        StartRefused: a setting, the data or the surroundings make it impossible.
+    """
+    meter = PrometheusMeter()
+    ring = KeyRing(read_secret_keys(_text(settings.secret_keys)))
+    keys = ApiKeys(api_key_entries(settings))
+    channel = make_channel(settings)
+    local: dict[str, LocalFunction] = dict(functions)
+    async with AsyncExitStack() as stack:
+        engine, targets = _targets(settings, local, meter, stop, stack)
+        store = SqliteStore.open(settings.data_dir / APPROVALS_FILE)
+        stack.push_async_callback(store.close)
+        store.database.on_failed = partial(stop.request, failed=True)
+        links = LinkSigner(ring, settings.public_url)
+        approvals = ApprovalService(
+            store=store,
+            targets=targets,
+            links=links,
+            sealer=await open_sealer(ring, store),
+            meter=meter,
+            default_expires_in=settings.default_expires_in,
+        )
+        stack.push_async_callback(approvals.close)
+        local[FUNCTION] = _signoff_function(approvals)
+        pages, worker = _for_people(settings, approvals, links, store, channel, meter)
+        approvals.on_mail_queued = worker.wake
+        worker.start()
+        stack.push_async_callback(worker.stop)
+        sweeper = Sweeper(service=approvals, store=store, ring=ring, alone=engine is not None)
+        sweeper.start()
+        stack.push_async_callback(sweeper.stop)
+        if engine is not None:
+            await engine.start()
+        app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox)
+        yield Running(_sites(settings, app, engine, Border(meter, lines)), engine)
+
+
+def create_app(
+    api: ApprovalsApi,
+    pages: DecisionPages,
+    store: SqliteStore,
+    meter: PrometheusMeter,
+    inbox: Inbox | None,
+) -> AsgiApp:
+    """The service as one ASGI application."""
+    # FastAPI's own pages would tell strangers what there is to try.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.include_router(api.router())
+    app.router.routes.append(decide_route(pages))
+    health = Health(
+        store=store,
+        probe=partial(store.database.write, _touch),
+        meter=meter,
+        clock=utc_now,
+        # The demo listens on loopback only, and has nothing to hide.
+        authorize=_allow if inbox else api.authorize,
+    )
+    app.router.routes.extend(health.routes())
+    if inbox is not None:
+        app.router.routes.extend(inbox_routes(inbox))
+    app.add_exception_handler(SignoffError, on_signoff_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(Exception, on_unexpected)
+    return app
+
+
+def api_key_entries(settings: Settings) -> tuple[str, ...]:
+    """The accepted API keys: those of the setting, else one that is made in the data directory."""
+    given = tuple(entry.strip() for entry in settings.api_keys.split(",") if entry.strip())
+    if given:
+        return given
+    key = keep_secret(settings.data_dir / API_KEY_FILE, new_api_key())
+    return (api_key_entry(key),)
+
+
+def make_channel(settings: Settings) -> Channel:
+    """The way mails go out.
+
+    Raises:
+        StartRefused: a setting is missing or wrong.
+    """
+    if settings.smtp_url is None or not settings.mail_from:
+        raise StartRefused(
+            "SIGNOFF_SMTP_URL and SIGNOFF_MAIL_FROM are needed: the mail server, such as "
+            "smtp://user:password@mail.example.com:587, and the sender's address."
+        )
+    return SmtpChannel(SmtpServer.parse(settings.smtp_url.get_secret_value()))
+
+
+def _targets(
+    settings: Settings,
+    functions: Functions,
+    meter: PrometheusMeter,
+    stop: Stop,
+    stack: AsyncExitStack,
+) -> tuple[Engine | None, Mapping[str, Target]]:
+    if settings.target is TargetKind.EMBEDDED:
+        engine = _engine(settings, functions, meter, stop, stack)
+        return engine, {TargetKind.EMBEDDED.value: EmbeddedTarget(engine)}
+    target = StepFunctionsTarget(connect())
+    stack.callback(target.close)
+    return None, {TargetKind.AWS.value: target}
+
+
+def _engine(
+    settings: Settings,
+    functions: Functions,
+    meter: PrometheusMeter,
+    stop: Stop,
+    stack: AsyncExitStack,
+) -> Engine:
+    engine = open_engine(
+        settings.data_dir,
+        account=settings.account,
+        region=settings.region,
+        functions=functions,
+        meter=meter,
+    )
+    engine.database.on_failed = partial(stop.request, failed=True)
+    stack.push_async_callback(engine.stop)
+    return engine
+
+
+def _signoff_function(approvals: ApprovalService) -> LocalFunction:
+    function = SignoffFunction(approvals)
+
+    async def signoff(event: Json, invocation: Invocation) -> Json:
+        return await function(event, invocation.request_id)
+
+    return signoff
+
+
+def _for_people(
+    settings: Settings,
+    approvals: ApprovalService,
+    links: LinkSigner,
+    store: SqliteStore,
+    channel: Channel,
+    meter: PrometheusMeter,
+) -> tuple[DecisionPages, MailWorker]:
+    templates = environment(settings.templates_dir)
+    languages = Languages.load(settings.templates_dir, settings.time_zone)
+    pages = DecisionPages(
+        service=approvals,
+        nonces=links,
+        languages=languages,
+        templates=templates,
+        clock=utc_now,
+        base_url=settings.public_url,
+    )
+    writer = MailWriter(
+        templates,
+        languages,
+        mail_from=Mailbox(settings.mail_from or ""),
+        link=approvals.link,
+    )
+    return pages, MailWorker(store=store, writer=writer, channel=channel, meter=meter)
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """What stands around every application of this process."""
+
+    meter: PrometheusMeter
+    lines: LogLines
+
+    def around(self, app: AsgiApp) -> AsgiApp:
+        """*app*, limited, counted and logged."""
+        return AccessLog(Limits(app), self.meter, self.lines)
+
+
+def _sites(
+    settings: Settings, app: AsgiApp, engine: Engine | None, border: Border
+) -> tuple[Site, ...]:
+    site = Site(border.around(app), settings.host, settings.port, "SIGNOFF_PORT")
+    if engine is None:
+        return (site,)
+    return site, _engine_site(settings, engine, border)
+
+
+def _engine_site(settings: Settings, engine: Engine, border: Border) -> Site:
+    app = border.around(create_stepfunctions_app(engine))
+    # The engine takes any credentials, so it never listens where others could reach it.
+    return Site(app, "127.0.0.1", settings.engine_port, "SIGNOFF_ENGINE_PORT")
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """The smallest write there is: it changes nothing, and needs the disk all the same."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version={version:d}")
+
+
+def _allow(_request: object) -> Callable[[], None] | None:
+    return None

@@ -1,0 +1,75 @@
+"""The three processes there are: the service, the demo, the engine alone."""
+
+import gc
+import sys
+from collections.abc import Iterable
+from functools import partial
+
+from app.demo import demo_settings, start_example, welcome
+from app.engine.functions import LocalFunction, load_function
+from app.errors import StartRefused
+from app.inbox import Inbox
+from app.logs import configure_logs
+from app.main import Running, engine_alone, service
+from app.server import Stop, serve
+from app.settings import Settings
+
+
+async def run_service(settings: Settings, functions: Iterable[str]) -> int:
+    """The production process; its exit status."""
+    lines = configure_logs(settings.log_level, sys.stderr)
+    stop = Stop()
+    async with service(settings, _load(functions), stop, lines) as running:
+        await serve(running.sites, stop, _settle)
+    lines.flush()
+    return int(stop.failed)
+
+
+async def run_engine(settings: Settings, functions: Iterable[str]) -> int:
+    """The engine alone; its exit status."""
+    lines = configure_logs(settings.log_level, sys.stderr)
+    stop = Stop()
+    async with engine_alone(settings, _load(functions), stop, lines) as running:
+        await serve(running.sites, stop, _settle)
+    lines.flush()
+    return int(stop.failed)
+
+
+async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
+    """Service, engine, mailbox and the example in one process; its exit status."""
+    settings, stop = demo_settings(settings), Stop()
+    # The terminal is for the person who tries it.
+    with (settings.data_dir / "demo.log").open("a") as log:
+        lines = configure_logs(settings.log_level, log)
+        async with (
+            Inbox.running(settings.data_dir, settings.host, settings.inbox_port) as inbox,
+            service(settings, _load(functions), stop, lines, inbox) as running,
+        ):
+            await serve(running.sites, stop, partial(_begin_demo, settings, running))
+        lines.flush()
+    return int(stop.failed)
+
+
+async def _begin_demo(settings: Settings, running: Running) -> None:
+    await _settle()
+    if settings.demo_autostart and running.engine is not None:
+        await start_example(running.engine, settings)
+    sys.stdout.write(welcome(settings))
+    sys.stdout.flush()
+
+
+async def _settle() -> None:
+    """What is loaded by now stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _load(functions: Iterable[str]) -> dict[str, LocalFunction]:
+    loaded = {}
+    for text in functions:
+        name, equals, reference = text.partition("=")
+        if not name or not equals:
+            raise StartRefused("A function is given as --function NAME=module:callable.")
+        loaded[name] = load_function(reference)
+    return loaded
