@@ -45,7 +45,12 @@ _HTML_MESSAGE = 4_000
 _HTML_FACT = 1_000
 _HTML_FACTS_OCTETS = 28_000
 
-_STYLES = frozenset({"primary", "danger"})
+#: a button's fill, edge and ink in light; dark ones are in the template
+_LOOKS = {
+    "primary": ("#0f7a3a", "#083f1e", "#ffffff"),
+    "danger": ("#ffffff", "#b42318", "#b42318"),
+    "default": ("#ffffff", "#0b0c0c", "#0b0c0c"),
+}
 _KNOWN_ACTIONS = frozenset({"approve", "reject"})
 
 Facts = tuple[tuple[str, str], ...]
@@ -111,6 +116,7 @@ class MailWriter:
             facts=_plain_facts(notice.facts),
             words={
                 "title": title,
+                "asks": None,
                 "preheader": clip(one_line(notice.message or ""), 140),
                 "message_from": reader.say("ask.writes_nobody"),
                 "more": reader.say("mail.notice_more"),
@@ -148,12 +154,13 @@ class MailWriter:
             words=words,
         )
 
-    def _buttons(self, approval: Approval, index: int, reader: Reader) -> list[dict[str, str]]:
+    def _buttons(self, approval: Approval, index: int, reader: Reader) -> list[dict[str, Any]]:
         return [
             {
                 "url": self._link(approval, index, number),
                 "button": one_line(reader.say_action(action, "button")),
                 "style": style_of(action),
+                "look": _LOOKS[style_of(action)],
             }
             for number, action in enumerate(approval.request.actions)
         ]
@@ -235,7 +242,7 @@ def ending(on_expiry: Outcome | None) -> str:
 
 def style_of(action: Action) -> str:
     """primary, danger or default; whatever else a workflow says looks plain."""
-    return action.style if action.style in _STYLES else "default"
+    return action.style if action.style in _LOOKS else "default"
 
 
 def _plain_facts(facts: Facts) -> Facts:
