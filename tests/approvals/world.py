@@ -81,7 +81,7 @@ class World:
         """The names of its audit entries."""
         chain = await self.store.chain(approval.id)
         assert chain is not None
-        return [entry.event.value for entry in chain.entries]
+        return [entry.event for entry in chain.entries]
 
     async def settle(self, rounds: int = 20) -> None:
         """Sweep on while time passes, until nothing is owed."""

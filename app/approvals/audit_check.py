@@ -1,0 +1,101 @@
+"""Checking the whole audit of a store: what `signoff audit verify` does. Reads only.
+
+Every chain is checked against its approval, every digest against the entries it covers, and the
+newest digest's signature against the key ring.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.approvals.audit import (
+    AuditDigest,
+    AuditFault,
+    check_chain,
+    check_digest,
+    check_signature,
+)
+from app.approvals.keyring import KeyRing
+from app.approvals.store import AuditTrail
+
+_BATCH = 200  #: approvals read at once
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What a check found."""
+
+    approvals: int
+    entries: int
+    digests: int
+    signed_entries: int  #: how many of the entries a digest covers
+    fault: AuditFault | None  #: the first one; None if everything holds
+    notes: tuple[str, ...]  #: what could not be checked
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return self.fault is None
+
+
+def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
+    """Whether the audit of *store* holds, and the first entry that does not."""
+    approvals = entries = 0
+    fault: AuditFault | None = None
+    for count, fault in _chain_faults(store):
+        approvals += 1
+        entries += count
+        if fault is not None:
+            break
+    digests = store.digests()
+    fault = fault or _stray_fault(store) or _digest_fault(store, digests)
+    notes: tuple[str, ...] = ()
+    if fault is None and digests:
+        fault, notes = _signature_fault(digests, ring)
+    signed = digests[-1].last if digests else 0
+    return AuditReport(approvals, entries, len(digests), signed, fault, notes)
+
+
+def _chain_faults(store: AuditTrail) -> Iterator[tuple[int, AuditFault | None]]:
+    after = 0
+    while chains := store.chains(after, _BATCH):
+        for _, chain in chains:
+            yield len(chain.entries), check_chain(chain)
+        after = chains[-1][0]
+
+
+def _stray_fault(store: AuditTrail) -> AuditFault | None:
+    entry = store.stray_entry()
+    if entry is None:
+        return None
+    sentence = f"entry number {entry.number} belongs to an approval that was removed"
+    return AuditFault(sentence, seq=entry.seq, number=entry.number)
+
+
+def _digest_fault(store: AuditTrail, digests: Sequence[AuditDigest]) -> AuditFault | None:
+    previous: AuditDigest | None = None
+    for digest in digests:
+        fault = check_digest(digest, previous, store.entry_hashes(digest.first, digest.last))
+        if fault is not None:
+            return fault
+        previous = digest
+    return None
+
+
+def _signature_fault(
+    digests: Sequence[AuditDigest], ring: KeyRing
+) -> tuple[AuditFault | None, tuple[str, ...]]:
+    """The newest digest with a known key vouches for all before it; later ones are noted."""
+    unknown = 0
+    for digest in reversed(digests):
+        good = check_signature(digest, ring)
+        if good is None:
+            unknown += 1
+            continue
+        if not good:
+            return AuditFault(f"the signature of digest {digest.number} does not hold"), ()
+        break
+    if unknown:
+        return None, (
+            f"the last {unknown} digests were signed with a key that is not in the key ring",
+        )
+    return None, ()
