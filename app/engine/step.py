@@ -34,6 +34,7 @@ from app.engine.execution import (
     Start,
     Status,
     Stop,
+    StoredFrames,
     TaskFailed,
     TaskHeartbeat,
     TaskSignal,
@@ -97,6 +98,13 @@ def step(
         stepper.run()
     except _HistoryFull as full:
         stepper.end_full(full.previous)
+    return stepper.transition()
+
+
+def abandon(execution: Execution, now_ms: int) -> Transition:
+    """The end of an execution that cannot be stepped: better than trying it forever."""
+    stepper = _Stepper(_NO_MACHINE, replace(execution), StoredFrames(), now_ms, _no_mint)
+    stepper.end_failed(RUNTIME, "An internal error occurred.", execution.events)
     return stepper.transition()
 
 
@@ -442,7 +450,7 @@ class _Stepper:
 
     def _fail_branch(self, frame: Frame, state: State, failure: StateFailure) -> None:
         if frame.parent == 0:
-            self._end_failed(failure.shown_error, failure.cause, frame.last_event)
+            self.end_failed(failure.shown_error, failure.cause, frame.last_event)
             return
         if isinstance(state, Task):
             self._emit("TaskStateAborted", None, frame.last_event)
@@ -456,9 +464,10 @@ class _Stepper:
     def end_full(self, previous: int) -> None:
         """End an execution whose history has no room for what comes next."""
         cause = f"The execution reached the maximum number of history events ({MAX_EVENTS})."
-        self._end_failed(RUNTIME, cause, previous)
+        self.end_failed(RUNTIME, cause, previous)
 
-    def _end_failed(self, error: str | None, cause: str | None, previous: int) -> None:
+    def end_failed(self, error: str | None, cause: str | None, previous: int) -> None:
+        """End it as FAILED."""
         self.execution.error, self.execution.cause = error, cause
         self._end(Status.FAILED, "ExecutionFailed", _failure(error, cause), previous)
 
@@ -558,6 +567,13 @@ class _Stepper:
             }
         shared: Mapping[str, Json] = self._shared_context
         return shared
+
+
+_NO_MACHINE = StateMachine("", {})
+
+
+def _no_mint(_execution: int, _frame: int, _attempt: int) -> str:
+    return ""
 
 
 def dispatch(execution: Execution, frame: Frame, resource: Resource) -> Dispatch:

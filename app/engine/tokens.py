@@ -1,4 +1,4 @@
-"""Task tokens: they name an execution, a frame and an attempt, and carry a MAC.
+"""Task tokens: they name an execution, a frame and an attempt, and carry a MAC. Page tokens too.
 
 Whoever holds one may complete that attempt and no other. Finding what a token names is a lookup by
 primary key, whatever the number of waiting executions.
@@ -10,7 +10,11 @@ import hmac
 import struct
 from dataclasses import dataclass
 
+import orjson
+
+from app.clock import Clock, to_ms
 from app.errors import InvalidToken
+from app.strict_json import Json
 
 KEY_BYTES = 32
 MAC_BYTES = 24
@@ -27,6 +31,44 @@ class TaskReference:
     execution_id: int
     frame: int
     attempt: int
+
+
+PAGE_LIFE_S = 86_400  #: how long a page token is good
+
+
+class PageTokens:
+    """Makes page tokens and takes them back: where a list goes on, signed, for a day."""
+
+    def __init__(self, key: bytes, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+
+    def make(self, purpose: str, *where: Json) -> str:
+        """A token for the list that *purpose* names."""
+        content = orjson.dumps([to_ms(self._clock()), *where])
+        return base64.urlsafe_b64encode(self._mac(purpose, content) + content).decode()
+
+    def open(self, purpose: str, token: str) -> Json:
+        """Where the list goes on: what `make` was given.
+
+        Raises:
+            InvalidToken: it is not ours, of another list, or too old.
+        """
+        try:
+            content = base64.urlsafe_b64decode(token)
+        except (binascii.Error, ValueError) as exc:
+            raise InvalidToken() from exc
+        mac, content = content[:MAC_BYTES], content[MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(purpose, content)):
+            raise InvalidToken()
+        made_ms, *where = orjson.loads(content)
+        if to_ms(self._clock()) - made_ms > PAGE_LIFE_S * 1000:
+            raise InvalidToken()
+        return where[0] if len(where) == 1 else where
+
+    def _mac(self, purpose: str, content: bytes) -> bytes:
+        signed = f"page token {purpose} ".encode() + content
+        return hmac.digest(self._key, signed, "sha256")[:MAC_BYTES]
 
 
 class TokenMint:

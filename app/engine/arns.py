@@ -1,0 +1,57 @@
+"""The ARNs of this engine: built from its region and account, and taken apart."""
+
+from dataclasses import dataclass
+
+from app.errors import InvalidArn
+
+STATE_MACHINE, EXECUTION = "stateMachine", "execution"
+
+
+@dataclass(frozen=True, slots=True)
+class Arns:
+    """ARNs in one account and region."""
+
+    region: str
+    account: str
+
+    def state_machine(self, name: str) -> str:
+        """A state machine's ARN."""
+        return f"arn:aws:states:{self.region}:{self.account}:{STATE_MACHINE}:{name}"
+
+    def execution(self, machine: str, name: str) -> str:
+        """An execution's ARN."""
+        return f"arn:aws:states:{self.region}:{self.account}:{EXECUTION}:{machine}:{name}"
+
+    def machine_name(self, arn: str) -> str | None:
+        """The machine's name; None if such an ARN names nothing here.
+
+        Raises:
+            InvalidArn: it is no state machine's ARN.
+        """
+        names = self._names(arn, STATE_MACHINE)
+        return names[0] if names and len(names) == 1 else None
+
+    def execution_names(self, arn: str) -> tuple[str, str] | None:
+        """The machine's and the execution's name; None if such an ARN names nothing here.
+
+        Raises:
+            InvalidArn: it is no execution's ARN.
+        """
+        names = self._names(arn, EXECUTION)
+        return (names[0], names[1]) if names and len(names) == 2 else None
+
+    def _names(self, arn: str, kind: str) -> list[str] | None:
+        parts = arn.split(":")
+        if len(parts) < 7 or parts[0] != "arn" or not parts[1].startswith("aws"):
+            raise InvalidArn(f"Invalid Arn: 'Invalid ARN prefix: {arn[:300]}'")
+        if parts[2] != "states" or parts[5] != kind:
+            shown = parts[5][:80]
+            raise InvalidArn(f"Invalid Arn: 'Resource type not valid in this context: {shown}'")
+        ours = parts[1] == "aws" and parts[3] == self.region and parts[4] == self.account
+        return parts[6:] if ours else None
+
+
+def is_role_arn(arn: str) -> bool:
+    """Whether *arn* could name a role."""
+    parts = arn.split(":")
+    return len(parts) == 6 and parts[0] == "arn" and parts[2] == "iam" and bool(parts[5])

@@ -1,0 +1,107 @@
+"""Dispatching calls: bounded in flight, bounded in memory, at least once.
+
+What is owed is in the database (frames in phase SCHEDULED). This keeps some of it at hand; when
+more comes than it keeps, it forgets the rest and reads it back once there is room. So recovery
+after a crash and a flood of tasks are the same thing: reading what is owed.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from app.engine.execution import Dispatch
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 256  #: calls at the same time; blocking ones wait further in their connector's pool
+AT_HAND = 2_000  #: calls kept in memory beside those
+
+Key = tuple[int, int, int]
+
+
+class Dispatcher:
+    """Has owed calls made."""
+
+    def __init__(
+        self,
+        perform: Callable[[Dispatch], Coroutine[Any, Any, None]],
+        read_owed: Callable[[int], list[Dispatch]],
+    ) -> None:
+        self._perform = perform
+        self._read_owed = read_owed
+        self._waiting: deque[Dispatch] = deque()
+        self._known: set[Key] = set()  # waiting or in flight
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._more_owed = False
+        self._stopped = False
+        self._rest = asyncio.Event()  # set while nothing is owed or in flight
+        self._rest.set()
+
+    def recover(self) -> None:
+        """Take up what is owed from before."""
+        self._more_owed = True
+        self._go()
+
+    def offer(self, calls: list[Dispatch]) -> None:
+        """Have these calls made soon."""
+        for call in calls:
+            if len(self._waiting) < AT_HAND:
+                self._take(call)
+            else:
+                self._more_owed = True
+        self._go()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any call is owed or in flight."""
+        return bool(self._tasks or self._waiting or self._more_owed)
+
+    async def idle(self) -> None:
+        """Return when no call is owed or in flight."""
+        await self._rest.wait()
+
+    async def stop(self) -> None:
+        """Make no more calls. Those in flight are cut off: they stay owed."""
+        self._stopped = True
+        self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take(self, call: Dispatch) -> None:
+        key = (call.execution_id, call.frame, call.attempt)
+        if key not in self._known:
+            self._known.add(key)
+            self._waiting.append(call)
+
+    def _go(self) -> None:
+        if self._more_owed and not self._waiting:
+            self._refill()
+        while self._waiting and len(self._tasks) < IN_FLIGHT and not self._stopped:
+            call = self._waiting.popleft()
+            task = asyncio.get_running_loop().create_task(self._perform(call))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._done, call))
+        if self.busy:
+            self._rest.clear()
+        else:
+            self._rest.set()
+
+    def _refill(self) -> None:
+        # What is in flight is owed too, and read first: ask for enough to see beyond it.
+        owed = self._read_owed(AT_HAND + len(self._known))
+        self._more_owed = len(owed) >= AT_HAND + len(self._known)
+        for call in owed:
+            self._take(call)
+
+    def _done(self, call: Dispatch, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._known.discard((call.execution_id, call.frame, call.attempt))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The call stays owed, and is made again at the next start.
+            log.error("a call's answer was not recorded", exc_info=error)
+        if not self._stopped:
+            self._go()

@@ -1,0 +1,367 @@
+"""State machines: the API verbs that create, change, show and delete them.
+
+A definition is a revision; executions keep the one they started with. A deleted machine's row stays
+as long as its executions do, so that they can still be shown by its name.
+"""
+
+import sqlite3
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from app.clock import Clock, to_ms
+from app.engine.arns import Arns, is_role_arn
+from app.engine.definition import parse
+from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
+from app.engine.fields import Rules
+from app.engine.requests import check_name, page_size
+from app.engine.resources import supports
+from app.engine.states import StateMachine
+from app.engine.store import RUNNING, Query, within
+from app.engine.tokens import PageTokens
+from app.errors import (
+    InvalidArn,
+    InvalidDefinition,
+    MissingRequiredParameter,
+    StateMachineAlreadyExists,
+    StateMachineDeleting,
+    StateMachineDoesNotExist,
+    StateMachineTypeNotSupported,
+)
+from app.sqlite import Database, Row
+from app.strict_json import Json
+
+ACTIVE, DELETING, DELETED = "ACTIVE", "DELETING", "DELETED"
+STANDARD, EXPRESS = "STANDARD", "EXPRESS"
+SHOWN_FAULTS = 20  #: how many an InvalidDefinition names; ValidateStateMachineDefinition has all
+KEPT_MACHINES = 256  #: parsed definitions in memory
+
+_DEFAULTS: Mapping[str, Json] = {
+    "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
+    "tracingConfiguration": {"enabled": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRow:
+    """A machine and one of its revisions."""
+
+    id: int
+    name: str
+    type: str
+    status: str
+    created_ms: int
+    revision: int
+    revision_id: str | None
+    definition: str
+    role_arn: str
+    settings: str
+    updated_ms: int
+
+
+_COLUMNS = """m.id, m.name, m.type, m.status, m.created_ms, r.id, r.revision_id, r.definition,
+    r.role_arn, r.settings, r.created_ms"""
+# Only constants are put together here.
+_BY_NAME = (
+    f"SELECT {_COLUMNS} FROM machines m JOIN revisions r ON r.id = m.revision WHERE m.name = ?"  # noqa: S608
+)
+_BY_REVISION = (
+    f"SELECT {_COLUMNS} FROM revisions r JOIN machines m ON m.id = r.machine WHERE r.id = ?"  # noqa: S608
+)
+_LIST = """SELECT id, name, type, created_ms FROM machines WHERE status = 'ACTIVE' AND name > ?
+    ORDER BY name LIMIT ?"""
+_INSERT_MACHINE = """INSERT INTO machines (name, type, status, revision, created_ms, tags)
+    VALUES (?, ?, 'ACTIVE', 0, ?, ?)"""
+_REVIVE = """UPDATE machines SET type = ?, status = 'ACTIVE', created_ms = ?, tags = ?
+    WHERE id = ?"""
+_INSERT_REVISION = """INSERT INTO revisions (machine, revision_id, definition, role_arn, settings,
+    created_ms) VALUES (?, ?, ?, ?, ?, ?)"""
+_SET_REVISION = "UPDATE machines SET revision = ? WHERE id = ?"
+_SET_STATUS = "UPDATE machines SET status = ? WHERE id = ?"
+_DELETING = "SELECT id FROM machines WHERE status = 'DELETING'"
+_ANY_RUNNING = "SELECT 1 FROM executions WHERE machine = ? AND status = ? LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A parsed revision: what an execution runs."""
+
+    id: int
+    machine_id: int
+    machine_name: str
+    role_arn: str
+    machine: StateMachine
+
+
+class Machines:
+    """The state machines of an engine."""
+
+    def __init__(self, database: Database, arns: Arns, clock: Clock, pages: PageTokens) -> None:
+        self._database = database
+        self._arns = arns
+        self._clock = clock
+        self._pages = pages
+        self._parsed: OrderedDict[int, Revision] = OrderedDict()
+        #: machines that wait for their executions to end
+        self.deleting = {row[0] for row in database.read(_DELETING)}
+
+    async def create(
+        self,
+        name: str,
+        definition: str,
+        role_arn: str,
+        kind: str,
+        settings: Mapping[str, Json],
+        tags: Json,
+    ) -> Json:
+        """CreateStateMachine."""
+        check_name(name)
+        _check_role(role_arn)
+        self._check(definition, kind)
+        if kind == EXPRESS:
+            raise StateMachineTypeNotSupported()
+        stored = orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()
+        tagged = orjson.dumps(tags or []).decode()
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> int:
+            row = _by_name(connection, name)
+            if row is None:
+                cursor = connection.execute(_INSERT_MACHINE, (name, kind, now_ms, tagged))
+                machine_id = cursor.lastrowid or 0
+            elif row.status == DELETED:
+                machine_id = row.id
+                connection.execute(_REVIVE, (kind, now_ms, tagged, machine_id))
+            else:
+                return self._existing(row, kind, definition, stored)
+            values = (machine_id, None, definition, role_arn, stored, now_ms)
+            _add_revision(connection, machine_id, values)
+            return now_ms
+
+        created_ms = await self._database.write(work)
+        return {
+            "stateMachineArn": self._arns.state_machine(name),
+            "creationDate": created_ms / 1000,
+        }
+
+    def _existing(self, row: MachineRow, kind: str, definition: str, settings: str) -> int:
+        """When the machine was created, if it was created like this.
+
+        AWS compares neither role nor tags.
+        """
+        arn = self._arns.state_machine(row.name)
+        if row.status == DELETING:
+            raise StateMachineDeleting(f"State Machine is being deleted: '{arn}'")
+        if (row.type, row.definition, row.settings) != (kind, definition, settings):
+            raise StateMachineAlreadyExists(f"State Machine Already Exists: '{arn}'")
+        return row.created_ms
+
+    async def update(
+        self, arn: str, definition: str | None, role_arn: str | None, settings: Mapping[str, Json]
+    ) -> Json:
+        """UpdateStateMachine. Running executions keep what they started with."""
+        if definition is None and role_arn is None and not settings:
+            raise MissingRequiredParameter(
+                "Either the definition, the role ARN, the LoggingConfiguration, "
+                "or the TracingConfiguration must be specified"
+            )
+        if role_arn is not None:
+            _check_role(role_arn)
+        name = self._name(arn)
+        if definition is not None:
+            self._check(definition, STANDARD)
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = self._active(_by_name(connection, name), arn)
+            merged = orjson.loads(row.settings) | dict(settings)
+            stored = orjson.dumps(merged, option=orjson.OPT_SORT_KEYS).decode()
+            wanted = (definition or row.definition, role_arn or row.role_arn, stored)
+            if wanted == (row.definition, row.role_arn, row.settings):
+                return row.revision_id
+            revision_id = str(uuid.uuid4())
+            _add_revision(connection, row.id, (row.id, revision_id, *wanted, now_ms))
+            return revision_id
+
+        revision_id = await self._database.write(work)
+        shown: dict[str, Json] = {"updateDate": now_ms / 1000}
+        return shown if revision_id is None else shown | {"revisionId": revision_id}
+
+    def describe(self, arn: str, *, whole: bool) -> Json:
+        """DescribeStateMachine."""
+        name = self._name(arn)
+        row = self._present(_one(self._database.read(_BY_NAME, (name,))), arn)
+        shown = self._described(row, whole=whole)
+        return shown | {
+            "status": row.status,
+            "type": row.type,
+            "creationDate": row.created_ms / 1000,
+        }
+
+    def describe_revision(self, revision: int, *, whole: bool) -> Json:
+        """What DescribeStateMachineForExecution answers for an execution of this revision."""
+        row = _one(self._database.read(_BY_REVISION, (revision,)))
+        assert row is not None  # noqa: S101  # revisions outlive their executions
+        return self._described(row, whole=whole) | {"updateDate": row.updated_ms / 1000}
+
+    def _described(self, row: MachineRow, *, whole: bool) -> dict[str, Json]:
+        shown: dict[str, Json] = {
+            "stateMachineArn": self._arns.state_machine(row.name),
+            "name": row.name,
+            "roleArn": row.role_arn,
+            **_DEFAULTS,
+            **orjson.loads(row.settings),
+        }
+        if whole:
+            shown["definition"] = row.definition
+        if row.revision_id is not None:
+            shown["revisionId"] = row.revision_id
+        return shown
+
+    async def delete(self, arn: str) -> Json:
+        """DeleteStateMachine: gone once its executions ended. An unknown one is no error."""
+        name = self._name(arn)
+
+        def work(connection: sqlite3.Connection) -> tuple[int, str] | None:
+            row = _by_name(connection, name)
+            if row is None or row.status == DELETED:
+                return None
+            status = DELETING if _running(connection, row.id) else DELETED
+            connection.execute(_SET_STATUS, (status, row.id))
+            return row.id, status
+
+        deleted = await self._database.write(work)
+        if deleted is not None and deleted[1] == DELETING:
+            self.deleting.add(deleted[0])
+        return {}
+
+    def finish_deleting(self, connection: sqlite3.Connection, machine_id: int) -> None:
+        """Let go of a machine whose last execution ended, inside the write that ended it."""
+        if machine_id in self.deleting and not _running(connection, machine_id):
+            connection.execute(_SET_STATUS, (DELETED, machine_id))
+
+    def list_page(self, max_results: int | None, next_token: str | None) -> Json:
+        """ListStateMachines, by name."""
+        after = self._pages.open("machines", next_token) if next_token else ""
+        size = page_size(max_results)
+        rows = self._database.read(_LIST, (after, size + 1))
+        shown: dict[str, Json] = {
+            "stateMachines": [
+                {
+                    "stateMachineArn": self._arns.state_machine(name),
+                    "name": name,
+                    "type": kind,
+                    "creationDate": created_ms / 1000,
+                }
+                for _, name, kind, created_ms in rows[:size]
+            ]
+        }
+        if len(rows) > size:
+            shown["nextToken"] = self._pages.make("machines", rows[size - 1][1])
+        return shown
+
+    def validate(self, definition: str, kind: str, max_results: int | None) -> Json:
+        """ValidateStateMachineDefinition."""
+        found = self._diagnostics(definition, kind)
+        most = max_results or MAX_DIAGNOSTICS
+        return {
+            "result": "FAIL" if found else "OK",
+            "diagnostics": [diagnostic.wire() for diagnostic in found[:most]],
+            "truncated": len(found) > most,
+        }
+
+    # For those that start and step executions
+
+    def to_start(self, connection: sqlite3.Connection, arn: str) -> Revision:
+        """The revision that a new execution runs, inside a write.
+
+        Raises:
+            StateMachineDoesNotExist, StateMachineDeleting, InvalidArn
+        """
+        row = self._active(_by_name(connection, self._name(arn)), arn)
+        return self._parsed.get(row.revision) or self._keep(row)
+
+    def to_run(self, query: Query, revision: int) -> Revision:
+        """A stored revision."""
+        kept = self._parsed.get(revision)
+        if kept is not None:
+            self._parsed.move_to_end(revision)
+            return kept
+        row = _one(query(_BY_REVISION, (revision,)))
+        assert row is not None  # noqa: S101  # revisions outlive their executions
+        return self._keep(row)
+
+    def find(self, arn: str) -> MachineRow:
+        """A machine that is there, or going.
+
+        Raises:
+            StateMachineDoesNotExist, InvalidArn
+        """
+        return self._present(_one(self._database.read(_BY_NAME, (self._name(arn),))), arn)
+
+    def _keep(self, row: MachineRow) -> Revision:
+        machine = parse(row.definition, _rules(row.type)).machine
+        assert machine is not None  # noqa: S101  # only what parses is stored
+        revision = Revision(row.revision, row.id, row.name, row.role_arn, machine)
+        self._parsed[row.revision] = revision
+        if len(self._parsed) > KEPT_MACHINES:
+            self._parsed.popitem(last=False)
+        return revision
+
+    def _name(self, arn: str) -> str:
+        name = self._arns.machine_name(arn)
+        if name is None:
+            raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
+        return name
+
+    def _present(self, row: MachineRow | None, arn: str) -> MachineRow:
+        if row is None or row.status == DELETED:
+            raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
+        return row
+
+    def _active(self, row: MachineRow | None, arn: str) -> MachineRow:
+        present = self._present(row, arn)
+        if present.status == DELETING:
+            raise StateMachineDeleting(f"State Machine is being deleted: '{arn}'")
+        return present
+
+    def _check(self, definition: str, kind: str) -> None:
+        found = self._diagnostics(definition, kind)
+        if found:
+            shown = ", ".join(map(str, found[:SHOWN_FAULTS]))
+            raise InvalidDefinition(f"Invalid State Machine Definition: '{shown}'")
+
+    @staticmethod
+    def _diagnostics(definition: str, kind: str) -> list[Diagnostic]:
+        return [*parse(definition, _rules(kind)).diagnostics]
+
+
+def _rules(kind: str) -> Rules:
+    return Rules(supports, express=kind == EXPRESS)
+
+
+def _check_role(role_arn: str) -> None:
+    if not is_role_arn(role_arn):
+        raise InvalidArn(f"Invalid Role Arn: '{role_arn}'")
+
+
+def _add_revision(
+    connection: sqlite3.Connection, machine_id: int, values: tuple[object, ...]
+) -> None:
+    cursor = connection.execute(_INSERT_REVISION, values)
+    connection.execute(_SET_REVISION, (cursor.lastrowid, machine_id))
+
+
+def _running(connection: sqlite3.Connection, machine_id: int) -> bool:
+    return connection.execute(_ANY_RUNNING, (machine_id, RUNNING)).fetchone() is not None
+
+
+def _by_name(connection: sqlite3.Connection, name: str) -> MachineRow | None:
+    return _one(within(connection)(_BY_NAME, (name,)))
+
+
+def _one(rows: list[Row]) -> MachineRow | None:
+    return MachineRow(*rows[0]) if rows else None

@@ -1,0 +1,281 @@
+"""The operations of the API: their members and the constraints AWS puts on them.
+
+One line for each member. A request that breaks constraints is answered with AWS's
+ValidationException, naming each of them. Members that AWS calls sensitive are never shown.
+"""
+
+import re
+import secrets
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from app.engine.json_faults import JsonFault, parse
+from app.engine.payload import MAX_BYTES, Payload
+from app.errors import (
+    InvalidEncryptionConfiguration,
+    InvalidExecutionInput,
+    InvalidLoggingConfiguration,
+    InvalidName,
+    InvalidOutput,
+    SerializationException,
+    ValidationException,
+)
+from app.strict_json import Json
+
+DEFAULT_PAGE, MAX_PAGE = 100, 1_000
+MAX_NAME_CHARS = 80
+
+_FORBIDDEN = re.compile(
+    r"""[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff\U0010ffff]"""
+)
+
+
+def check_name(name: str) -> None:
+    """Refuse what AWS refuses as a name.
+
+    Raises:
+        InvalidName
+    """
+    if not 1 <= len(name) <= MAX_NAME_CHARS or _FORBIDDEN.search(name):
+        raise InvalidName(f"Invalid Name: '{name[:300]}'")
+
+
+def default_name(now_ms: int) -> str:
+    """The name of an execution that was given none: a UUID.
+
+    Of version 7: they grow with time, so a million names fill their index from left to right.
+    """
+    chance = secrets.randbits(74)
+    number = now_ms << 80 | 7 << 76 | (chance >> 62) << 64 | 2 << 62 | chance & (1 << 62) - 1
+    return str(uuid.UUID(int=number))
+
+
+def execution_input(text: str) -> Payload:
+    """An execution's input.
+
+    Raises:
+        InvalidExecutionInput: it is not JSON, or too large.
+    """
+    prefix = "Invalid State Machine Execution Input"
+    if not text.strip():
+        raise InvalidExecutionInput(f"{prefix}: 'Invalid execution input.'")
+    try:
+        payload = parse(text)
+    except JsonFault as exc:
+        raise InvalidExecutionInput(f"{prefix}: '{exc.message}'") from exc
+    if payload.too_large:
+        raise InvalidExecutionInput(
+            f"{prefix}: 'The input exceeds the maximum number of bytes ({MAX_BYTES}).'"
+        )
+    return payload
+
+
+def task_output(text: str) -> Payload:
+    """What completes a task.
+
+    Raises:
+        InvalidOutput: it is not JSON.
+        ValidationException: it is too large.
+    """
+    if len(text) > MAX_BYTES or len(text.encode()) > MAX_BYTES:
+        raise ValidationException(
+            "1 validation error detected: Value at 'output' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_BYTES}"
+        )
+    try:
+        return parse(text)
+    except JsonFault as exc:
+        raise InvalidOutput(f"Invalid Output: '{exc.message}'") from exc
+
+
+def refuse_versions(publish: bool, description: str | None) -> None:
+    """Refuse to publish versions, which this engine does not have.
+
+    Raises:
+        ValidationException
+    """
+    if publish:
+        raise ValidationException("State machine versions are not available in this engine.")
+    if description is not None:
+        raise ValidationException("Version description can only be set when publish is true")
+
+
+def settings_of(logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
+    """What was configured beside the definition, where it is not AWS's default.
+
+    Raises:
+        InvalidLoggingConfiguration: logs are asked for; there is no destination for them here.
+    """
+    settings: dict[str, Json] = {}
+    if logs and logs.get("level", "OFF") != "OFF":
+        raise InvalidLoggingConfiguration(
+            "Invalid Logging Configuration: "
+            + (
+                "Log Destination not found."
+                if logs.get("destinations")
+                else "Must specify exactly one Log Destination."
+            )
+        )
+    if tracing and tracing.get("enabled") is True:
+        settings["tracingConfiguration"] = {"enabled": True}
+    if encryption and encryption.get("type", "AWS_OWNED_KEY") != "AWS_OWNED_KEY":
+        raise InvalidEncryptionConfiguration(
+            "Invalid Encryption Configuration: customer managed keys are not available."
+        )
+    return settings
+
+
+def page_size(max_results: int | None) -> int:
+    """How many items a page has."""
+    return max_results or DEFAULT_PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a request and its constraints."""
+
+    kind: type
+    least: int | None = None  #: a number's value, a string's length
+    most: int | None = None
+    required: bool = False
+    sensitive: bool = False  #: its value is never shown
+    values: tuple[str, ...] = ()
+
+    def faults(self, value: Json) -> Iterator[str]:
+        """The constraints that *value* breaks."""
+        size, what = (len(value), "length") if self.kind is str else (value, "value")
+        if self.least is not None and size < self.least:
+            yield f"Member must have {what} greater than or equal to {self.least}"
+        if self.most is not None and size > self.most:
+            yield f"Member must have {what} less than or equal to {self.most}"
+        if self.values and value not in self.values:
+            yield f"Member must satisfy enum value set: [{', '.join(self.values)}]"
+
+
+def _text(most: int, least: int = 0, *, required: bool = False, sensitive: bool = False) -> Member:
+    return Member(str, least, most, required, sensitive)
+
+
+def _one_of(*values: str) -> Member:
+    return Member(str, values=values)
+
+
+_ARN = _text(256, 1, required=True)
+_NAME = _text(MAX_NAME_CHARS, 1)
+_ROLE = _text(256, 1)
+_DEFINITION = _text(1_048_576, 1, sensitive=True)
+_DATA = _text(262_144, sensitive=True)
+_ERROR = _text(256, sensitive=True)
+_CAUSE = _text(32_768, sensitive=True)
+_TOKEN = _text(2_048, 1, required=True, sensitive=True)
+_PAGE = Member(int, 0, MAX_PAGE)
+_PAGE_TOKEN = _text(1_024, 1, sensitive=True)
+_TYPE = _one_of("STANDARD", "EXPRESS")
+_INCLUDED = _one_of("ALL_DATA", "METADATA_ONLY")
+# In AWS's order.
+_STATUS = _one_of("SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING")
+_FLAG = Member(bool)
+_STRUCTURE = Member(dict)
+
+OPERATIONS: Mapping[str, Mapping[str, Member]] = {
+    "CreateStateMachine": {
+        "name": _text(MAX_NAME_CHARS, 1, required=True),
+        "definition": _text(1_048_576, 1, required=True, sensitive=True),
+        "roleArn": _text(256, 1, required=True),
+        "type": _TYPE,
+        "loggingConfiguration": _STRUCTURE,
+        "tracingConfiguration": _STRUCTURE,
+        "encryptionConfiguration": _STRUCTURE,
+        "tags": Member(list),
+        "publish": _FLAG,
+        "versionDescription": _text(256, sensitive=True),
+    },
+    "UpdateStateMachine": {
+        "stateMachineArn": _ARN,
+        "definition": _DEFINITION,
+        "roleArn": _ROLE,
+        "loggingConfiguration": _STRUCTURE,
+        "tracingConfiguration": _STRUCTURE,
+        "encryptionConfiguration": _STRUCTURE,
+        "publish": _FLAG,
+        "versionDescription": _text(256, sensitive=True),
+    },
+    "DescribeStateMachine": {"stateMachineArn": _ARN, "includedData": _INCLUDED},
+    "DescribeStateMachineForExecution": {"executionArn": _ARN, "includedData": _INCLUDED},
+    "DeleteStateMachine": {"stateMachineArn": _ARN},
+    "ListStateMachines": {"maxResults": _PAGE, "nextToken": _PAGE_TOKEN},
+    "ValidateStateMachineDefinition": {
+        "definition": _text(1_048_576, 1, required=True, sensitive=True),
+        "type": _TYPE,
+        "severity": _one_of("ERROR", "WARNING"),
+        "maxResults": Member(int, 0, 100),
+    },
+    "StartExecution": {
+        "stateMachineArn": _ARN,
+        "name": _NAME,
+        "input": _DATA,
+        "traceHeader": _text(256),
+    },
+    "DescribeExecution": {"executionArn": _ARN, "includedData": _INCLUDED},
+    "ListExecutions": {
+        "stateMachineArn": _text(256, 1),
+        "mapRunArn": _text(2_000, 1),
+        "statusFilter": _STATUS,
+        "redriveFilter": _one_of("REDRIVEN", "NOT_REDRIVEN"),
+        "maxResults": _PAGE,
+        "nextToken": _text(3_096, 1, sensitive=True),
+    },
+    "StopExecution": {"executionArn": _ARN, "error": _ERROR, "cause": _CAUSE},
+    "GetExecutionHistory": {
+        "executionArn": _ARN,
+        "maxResults": _PAGE,
+        "nextToken": _PAGE_TOKEN,
+        "reverseOrder": _FLAG,
+        "includeExecutionData": _FLAG,
+    },
+    "SendTaskSuccess": {
+        "taskToken": _TOKEN,
+        "output": _text(262_144, required=True, sensitive=True),
+    },
+    "SendTaskFailure": {"taskToken": _TOKEN, "error": _ERROR, "cause": _CAUSE},
+    "SendTaskHeartbeat": {"taskToken": _TOKEN},
+}
+
+
+def checked(operation: str, body: Mapping[str, Json]) -> dict[str, Json]:
+    """The members of a request as keyword arguments of the engine's verb.
+
+    Unknown members are left out, as AWS does; so are those that are null.
+
+    Raises:
+        SerializationException: a member is of the wrong type.
+        ValidationException: members are missing or break constraints.
+    """
+    members = OPERATIONS[operation]
+    faults: list[str] = []
+    for name, member in members.items():
+        faults.extend(_faults(name, member, body.get(name)))
+    if faults:
+        plural = "error" if len(faults) == 1 else "errors"
+        raise ValidationException(
+            f"{len(faults)} validation {plural} detected: {'; '.join(faults)}"
+        )
+    return {snake(name): body[name] for name in members if body.get(name) is not None}
+
+
+def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
+    if value is None:
+        if member.required:
+            yield f"Value at '{name}' failed to satisfy constraint: Member must not be null"
+        return
+    if not isinstance(value, member.kind) or (isinstance(value, bool) and member.kind is int):
+        raise SerializationException(f"The value of '{name}' is of the wrong type.")
+    shown = "Value" if member.sensitive else f"Value '{str(value)[:300]}'"
+    for fault in member.faults(value):
+        yield f"{shown} at '{name}' failed to satisfy constraint: {fault}"
+
+
+def snake(name: str) -> str:
+    """``stateMachineArn`` as ``state_machine_arn``: AWS's names as Python's."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

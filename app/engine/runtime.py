@@ -1,0 +1,514 @@
+"""`Engine`: the verbs of the Step Functions API, and the one loop that serves what is due.
+
+Each signal is one `Database.write`: load what it concerns, `step`, save. Works run one after the
+other, so two signals for one execution need no lock and meet no conflict; many of them share one
+commit. Only after the commit are connectors called. What waits is rows: no thread, coroutine or
+timer stands for an execution.
+"""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from app.clock import Clock, to_ms, utc_now
+from app.engine.arns import Arns
+from app.engine.dispatch import Dispatcher
+from app.engine.execution import (
+    Dispatch,
+    Due,
+    Execution,
+    Signal,
+    Start,
+    Status,
+    Stop,
+    StoredFrames,
+    TaskFailed,
+    TaskHeartbeat,
+    TaskSignal,
+    TaskSubmitted,
+    TaskSucceeded,
+    Transition,
+)
+from app.engine.executions import Executions
+from app.engine.failures import TASK_FAILED, StateFailure
+from app.engine.functions import LocalFunction
+from app.engine.lock import DirectoryLock
+from app.engine.machines import STANDARD, Machines, Revision
+from app.engine.payload import Payload
+from app.engine.requests import (
+    check_name,
+    default_name,
+    execution_input,
+    refuse_versions,
+    settings_of,
+    task_output,
+)
+from app.engine.resources import Resources
+from app.engine.resources.connector import Surroundings
+from app.engine.states import Task
+from app.engine.step import StaleSignal, abandon, dispatch, step
+from app.engine.store import (
+    ExecutionRow,
+    SqliteFrames,
+    insert_execution,
+    load_execution,
+    save,
+    split_key,
+    token_key,
+    within,
+)
+from app.engine.tokens import PageTokens, TokenMint
+from app.errors import (
+    ExecutionAlreadyExists,
+    StoreError,
+    TaskTimedOut,
+)
+from app.metrics import NO_METER, Meter
+from app.sqlite import Database
+from app.strict_json import Json
+
+log = logging.getLogger(__name__)
+
+MAX_DURATION_MS = 365 * 86_400_000  #: of an execution
+DUE_AT_ONCE = 256  #: how many due frames are served together
+LONGEST_REST_S = 3_600.0  #: the loop looks again at least this often
+PAUSE_S = 1.0  #: after the store refused
+
+_DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
+_NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
+_OWED = "SELECT key FROM frames WHERE phase = 1 LIMIT ?"
+
+
+class Engine:
+    """An Amazon States Language engine on one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        account: str = "123456789012",
+        region: str = "us-east-1",
+        functions: Mapping[str, LocalFunction] | None = None,
+        clock: Clock = utc_now,
+        meter: Meter = NO_METER,
+    ) -> None:
+        key = token_key(database)
+        pages = PageTokens(key, clock)
+        self.arns = Arns(region, account)
+        self._database = database
+        self._clock = clock
+        self._meter = meter
+        self._tokens = TokenMint(key)
+        self._machines = Machines(database, self.arns, clock, pages)
+        self._executions = Executions(database, self.arns, self._machines, pages)
+        self._resources = Resources(Surroundings(self.arns, dict(functions or {})))
+        self._dispatcher = Dispatcher(self._perform, self._read_owed)
+        self._wake = asyncio.Event()
+        self._rests_until_ms = 0  # what the loop waits for
+        self._loop: asyncio.Task[None] | None = None
+        self._lock: DirectoryLock | None = None
+
+    async def start(self) -> None:
+        """Take the data directory, take up what is owed, and serve what becomes due.
+
+        Raises:
+            StartRefused: another engine has the directory.
+        """
+        self._lock = DirectoryLock.take(self._database.path.parent)
+        self._dispatcher.recover()
+        self._loop = asyncio.get_running_loop().create_task(self._serve())
+
+    async def stop(self) -> None:
+        """Stop serving and calling. What waits, waits in the database."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._dispatcher.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def idle(self) -> None:
+        """Return when all executions wait for someone, or for a later moment."""
+        while True:
+            await self._dispatcher.idle()
+            served = await self.serve_due()
+            if not served and not self._dispatcher.busy:
+                return
+
+    # State machines
+
+    async def create_state_machine(
+        self,
+        *,
+        name: str,
+        definition: str,
+        role_arn: str,
+        type: str = STANDARD,
+        logging_configuration: Json = None,
+        tracing_configuration: Json = None,
+        encryption_configuration: Json = None,
+        tags: Json = None,
+        publish: bool = False,
+        version_description: str | None = None,
+    ) -> Json:
+        """Create a state machine; again with the same content gives the same answer."""
+        refuse_versions(publish, version_description)
+        settings = settings_of(
+            logging_configuration, tracing_configuration, encryption_configuration
+        )
+        return await self._machines.create(name, definition, role_arn, type, settings, tags)
+
+    async def update_state_machine(
+        self,
+        *,
+        state_machine_arn: str,
+        definition: str | None = None,
+        role_arn: str | None = None,
+        logging_configuration: Json = None,
+        tracing_configuration: Json = None,
+        encryption_configuration: Json = None,
+        publish: bool = False,
+        version_description: str | None = None,
+    ) -> Json:
+        """Change a state machine for the executions to come."""
+        refuse_versions(publish, version_description)
+        settings = settings_of(
+            logging_configuration, tracing_configuration, encryption_configuration
+        )
+        return await self._machines.update(state_machine_arn, definition, role_arn, settings)
+
+    async def describe_state_machine(
+        self, *, state_machine_arn: str, included_data: str = "ALL_DATA"
+    ) -> Json:
+        """What a state machine is."""
+        return self._machines.describe(state_machine_arn, whole=included_data == "ALL_DATA")
+
+    async def describe_state_machine_for_execution(
+        self, *, execution_arn: str, included_data: str = "ALL_DATA"
+    ) -> Json:
+        """The state machine as it was when the execution started."""
+        whole = included_data == "ALL_DATA"
+        return self._executions.describe_machine(execution_arn, whole=whole)
+
+    async def delete_state_machine(self, *, state_machine_arn: str) -> Json:
+        """Delete a state machine; running executions end at their next transition."""
+        return await self._machines.delete(state_machine_arn)
+
+    async def list_state_machines(
+        self, *, max_results: int | None = None, next_token: str | None = None
+    ) -> Json:
+        """All state machines, page by page."""
+        return self._machines.list_page(max_results, next_token)
+
+    async def validate_state_machine_definition(
+        self,
+        *,
+        definition: str,
+        type: str = STANDARD,
+        severity: str = "ERROR",
+        max_results: int | None = None,
+    ) -> Json:
+        """All that is wrong with a definition."""
+        return self._machines.validate(definition, type, max_results)
+
+    # Executions
+
+    async def start_execution(
+        self,
+        *,
+        state_machine_arn: str,
+        name: str | None = None,
+        input: str | None = None,
+        trace_header: str | None = None,
+    ) -> Json:
+        """Start an execution; again with the same name and input, while it runs, is the same."""
+        if name is not None:
+            check_name(name)
+        payload = execution_input("{}" if input is None else input)
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> tuple[Execution, Transition | None]:
+            revision = self._machines.to_start(connection, state_machine_arn)
+            execution = self._new(revision, name or default_name(now_ms), payload, now_ms)
+            started_ms = self._already_started(connection, revision, execution)
+            if started_ms is not None:
+                execution.started_ms = started_ms
+                return execution, None
+            insert_execution(connection, execution, revision.machine_id, revision.id, trace_header)
+            return execution, self._step(connection, revision, execution, Start(), now_ms)
+
+        execution, made = await self._database.write(work)
+        if made is not None:
+            self._meter.count("signoff_executions_started")
+            self._after(made)
+        return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
+
+    def _new(self, revision: Revision, name: str, payload: Payload, now_ms: int) -> Execution:
+        machine = revision.machine
+        seconds = machine.timeout_s
+        lasts_ms = MAX_DURATION_MS if seconds is None else min(seconds * 1000, MAX_DURATION_MS)
+        return Execution(
+            id=0,  # given by the store
+            arn=self.arns.execution(revision.machine_name, name),
+            name=name,
+            machine_arn=self.arns.state_machine(revision.machine_name),
+            machine_name=revision.machine_name,
+            role_arn=revision.role_arn,
+            input=payload,
+            started_ms=now_ms,
+            seed=secrets.randbits(62),
+            timeout_ms=now_ms + lasts_ms,
+            region=self.arns.region,
+        )
+
+    @staticmethod
+    def _already_started(
+        connection: sqlite3.Connection, revision: Revision, execution: Execution
+    ) -> int | None:
+        """When the same execution was started before; None if it is a new one."""
+        sql = "SELECT status, input, started_ms FROM executions WHERE machine = ? AND name = ?"
+        row = connection.execute(sql, (revision.machine_id, execution.name)).fetchone()
+        if row is None:
+            return None
+        status, given, started_ms = row
+        same = Payload.of_text(given).value == execution.input.value
+        if status != 0 or not same:
+            raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.arn}'")
+        return int(started_ms)
+
+    async def describe_execution(
+        self, *, execution_arn: str, included_data: str = "ALL_DATA"
+    ) -> Json:
+        """How an execution stands."""
+        return self._executions.describe(execution_arn, whole=included_data == "ALL_DATA")
+
+    async def list_executions(
+        self,
+        *,
+        state_machine_arn: str | None = None,
+        map_run_arn: str | None = None,
+        status_filter: str | None = None,
+        redrive_filter: str | None = None,
+        max_results: int | None = None,
+        next_token: str | None = None,
+    ) -> Json:
+        """The executions of a state machine, newest first, page by page."""
+        return self._executions.list_page(state_machine_arn, status_filter, max_results, next_token)
+
+    async def get_execution_history(
+        self,
+        execution_arn: str,
+        max_results: int | None = None,
+        next_token: str | None = None,
+        reverse_order: bool = False,
+        include_execution_data: bool = True,
+    ) -> Json:
+        """What happened, page by page."""
+        return self._executions.history(
+            execution_arn,
+            max_results,
+            next_token,
+            reverse=reverse_order,
+            include_data=include_execution_data,
+        )
+
+    async def stop_execution(
+        self, *, execution_arn: str, error: str | None = None, cause: str | None = None
+    ) -> Json:
+        """Abort an execution; one that ended before answers when it did."""
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> tuple[int, Transition | None]:
+            row = self._executions.find(execution_arn, within(connection))
+            if row.status is not Status.RUNNING:
+                return row.stopped_ms or now_ms, None
+            return now_ms, self._advance(connection, row, Stop(error, cause), now_ms)
+
+        stopped_ms, made = await self._database.write(work)
+        if made is not None:
+            self._after(made)
+        return {"stopDate": stopped_ms / 1000}
+
+    # Tasks
+
+    async def send_task_success(self, task_token: str, output: str) -> Json:
+        """Complete a task with its result."""
+        reference = self._tokens.open(task_token)
+        payload = task_output(output)
+        signal = TaskSucceeded(reference.frame, reference.attempt, payload)
+        return await self._answer(reference.execution_id, signal)
+
+    async def send_task_failure(
+        self, task_token: str, error: str | None = None, cause: str | None = None
+    ) -> Json:
+        """Fail a task."""
+        reference = self._tokens.open(task_token)
+        signal = TaskFailed(reference.frame, reference.attempt, error, cause)
+        return await self._answer(reference.execution_id, signal)
+
+    async def send_task_heartbeat(self, task_token: str) -> Json:
+        """Say that a task is being worked on."""
+        reference = self._tokens.open(task_token)
+        signal = TaskHeartbeat(reference.frame, reference.attempt)
+        return await self._answer(reference.execution_id, signal)
+
+    async def _answer(self, execution_id: int, signal: TaskSignal) -> Json:
+        try:
+            await self._signal(execution_id, signal)
+        except StaleSignal as exc:
+            raise TaskTimedOut() from exc
+        return {}
+
+    # Signals
+
+    async def _signal(self, execution_id: int, signal: Signal) -> None:
+        """Let a signal take effect, durably.
+
+        Raises:
+            StaleSignal: nothing waits for it.
+        """
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> Transition:
+            row = load_execution(within(connection), execution_id)
+            if row is None:
+                raise StaleSignal()
+            return self._advance(connection, row, signal, now_ms)
+
+        self._after(await self._database.write(work))
+
+    def _advance(
+        self, connection: sqlite3.Connection, row: ExecutionRow, signal: Signal, now_ms: int
+    ) -> Transition:
+        if row.status is not Status.RUNNING:
+            raise StaleSignal()
+        query = within(connection)
+        revision = self._machines.to_run(query, row.revision)
+        execution = self._executions.running(query, row, revision)
+        return self._step(connection, revision, execution, signal, now_ms)
+
+    def _step(
+        self,
+        connection: sqlite3.Connection,
+        revision: Revision,
+        execution: Execution,
+        signal: Signal,
+        now_ms: int,
+    ) -> Transition:
+        frames = SqliteFrames(within(connection), execution)
+        mint = self._tokens.mint
+        try:
+            made = step(revision.machine, execution, frames, signal, now_ms, mint)
+        except StaleSignal:
+            raise
+        except Exception:
+            # A fault of ours. Trying again would fail again, for ever; other executions go on.
+            log.exception("an execution could not be stepped", extra={"execution": execution.arn})
+            made = abandon(execution, now_ms)
+        save(connection, made)
+        if not made.ended and revision.machine_id in self._machines.deleting:
+            # Its machine was deleted: AWS ends executions at their next transition.
+            made = step(revision.machine, made.execution, StoredFrames(), Stop(), now_ms, mint)
+            save(connection, made)
+        if made.ended:
+            self._machines.finish_deleting(connection, revision.machine_id)
+        return made
+
+    def _after(self, made: Transition) -> None:
+        """What follows from a committed transition."""
+        if made.ended:
+            status = made.execution.status.value
+            self._meter.count("signoff_executions_ended", status=status)
+            return
+        self._dispatcher.offer(made.calls)
+        moments = [frame.due_ms(made.execution) for frame in made.frames.values()]
+        if any(moment is not None and moment < self._rests_until_ms for moment in moments):
+            self._wake.set()
+
+    # What is due
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                while await self.serve_due():
+                    pass
+                await self._rest()
+            except StoreError:
+                log.warning("the store refused; what is due waits")
+                await asyncio.sleep(PAUSE_S)
+
+    async def serve_due(self) -> int:
+        """Serve what is due by now, or some of it; how many frames that were."""
+        now_ms = to_ms(self._clock())
+        keys = [row[0] for row in self._database.read(_DUE, (now_ms, DUE_AT_ONCE))]
+        await asyncio.gather(*(self._serve_one(*split_key(key)) for key in keys))
+        return len(keys)
+
+    async def _serve_one(self, execution_id: int, frame: int) -> None:
+        try:
+            await self._signal(execution_id, Due(frame))
+        except StaleSignal:
+            log.debug("a moment came for nothing")
+
+    async def _rest(self) -> None:
+        self._wake.clear()
+        row = self._database.read_one(_NEXT_DUE)
+        now = self._clock()
+        rest_s = LONGEST_REST_S
+        if row is not None and row[0] is not None:
+            # A far moment may be beyond what a datetime holds; the loop looks again anyway.
+            rest_s = min(rest_s, max(0.0, (row[0] - to_ms(now)) / 1000))
+        self._rests_until_ms = to_ms(now + timedelta(seconds=rest_s))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), rest_s)
+        self._rests_until_ms = 0
+
+    # Calls
+
+    async def _perform(self, call: Dispatch) -> None:
+        """Make one call and record its answer, if anyone still waits for it."""
+        signal = await self._call(call)
+        while True:
+            try:
+                await self._signal(call.execution_id, signal)
+                return
+            except StaleSignal:
+                return
+            except StoreError:
+                # The answer is only here. Until it is recorded, the call stays owed.
+                log.warning("the store refused an answer", extra={"execution": call.execution_arn})
+                await asyncio.sleep(PAUSE_S)
+
+    async def _call(self, call: Dispatch) -> Signal:
+        try:
+            output = await self._resources.call(call)
+        except StateFailure as failure:
+            return TaskFailed(call.frame, call.attempt, failure.error, failure.cause)
+        except Exception:
+            log.exception("a connector failed", extra={"execution": call.execution_arn})
+            cause = "The call could not be made because of an internal error."
+            return TaskFailed(call.frame, call.attempt, TASK_FAILED, cause)
+        if call.resource.waits_for_token:
+            return TaskSubmitted(call.frame, call.attempt, output)
+        return TaskSucceeded(call.frame, call.attempt, output)
+
+    def _read_owed(self, count: int) -> list[Dispatch]:
+        keys = [split_key(row[0]) for row in self._database.read(_OWED, (count,))]
+        return [call for key in keys if (call := self._owed(*key)) is not None]
+
+    def _owed(self, execution_id: int, frame_id: int) -> Dispatch | None:
+        query = self._database.read
+        row = load_execution(query, execution_id)
+        if row is None:
+            return None
+        revision = self._machines.to_run(query, row.revision)
+        execution = self._executions.running(query, row, revision)
+        frame = SqliteFrames(query, execution).get(frame_id)
+        state = revision.machine.states[frame.state] if frame else None
+        if frame is None or not isinstance(state, Task):
+            return None
+        return dispatch(execution, frame, state.resource)
