@@ -15,7 +15,7 @@ from app.approvals.api_keys import ApiKeys
 from app.approvals.channels import MailError
 from app.approvals.keyring import KeyRing
 from app.approvals.targets import TargetBusy, TargetError, TaskGone
-from app.approvals.targets.stepfunctions import StepFunctionsTarget
+from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.errors import SignoffError, StartRefused
 from app.main import api_key_entries, make_channel
 from app.secrets_source import API_KEY_FILE, read_secret_keys
@@ -121,7 +121,10 @@ async def _mail(settings: Settings) -> Finding:
 async def _target(settings: Settings) -> Finding:
     if settings.target is TargetKind.EMBEDDED:
         return Finding("target", True, "The bundled engine; it runs with: signoff serve")
-    target = StepFunctionsTarget()
+    try:
+        target = StepFunctionsTarget(connect())
+    except StartRefused as exc:
+        return Finding("target", False, exc.message, "Set AWS_REGION and give credentials.")
     try:
         # A token that cannot exist: whoever knows that it does not, listens to us.
         await target.succeed("signoff-doctor", "{}")
@@ -134,7 +137,7 @@ async def _target(settings: Settings) -> Finding:
         mend = f"Allow this role {PERMISSIONS}, and check its credentials."
         return Finding("target", False, f"Step Functions refuses ({exc.code}).", mend)
     finally:
-        await target.close()
+        target.close()
     return Finding("target", False, "Step Functions took a token that does not exist.")
 
 

@@ -100,7 +100,7 @@ class _LinesHandler(logging.Handler):
 def configure_logs(level: str, stream: TextIO) -> LogLines:
     """Send everything from *level* up as JSON lines to *stream*."""
     # What the formatter does not show need not be found out: half the cost of a record.
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     lines = LogLines(stream)
     handler = _LinesHandler(lines)

@@ -35,7 +35,8 @@ from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.clock import utc_now
 from app.demo import FUNCTION
 from app.engine.functions import Invocation, LocalFunction
-from app.engine.runtime import Engine, open_engine
+from app.engine.runtime import Engine
+from app.engine.store import open_database
 from app.errors import SignoffError, StartRefused
 from app.inbox import Inbox
 from app.logs import LogLines
@@ -55,7 +56,6 @@ from app.web.metrics import PrometheusMeter
 from app.web.stepfunctions import create_stepfunctions_app
 
 APPROVALS_FILE = "approvals.sqlite3"
-ENGINE_FILE = "engine.sqlite3"
 
 Functions = Mapping[str, LocalFunction]
 
@@ -77,6 +77,7 @@ async def engine_alone(
     async with AsyncExitStack() as stack:
         engine = _engine(settings, functions, meter, stop, stack)
         await engine.start()
+        stack.push_async_callback(engine.stop)
         yield Running((_engine_site(settings, engine, Border(meter, lines)),), engine)
 
 
@@ -97,8 +98,9 @@ async def service(
     ring = KeyRing(read_secret_keys(_text(settings.secret_keys)))
     keys = ApiKeys(api_key_entries(settings))
     channel = make_channel(settings)
-    local: dict[str, LocalFunction] = dict(functions)
+    function = _Signoff()
     async with AsyncExitStack() as stack:
+        local: Functions = {**functions, FUNCTION: function}
         engine, targets = _targets(settings, local, meter, stop, stack)
         store = SqliteStore.open(settings.data_dir / APPROVALS_FILE)
         stack.push_async_callback(store.close)
@@ -113,7 +115,7 @@ async def service(
             default_expires_in=settings.default_expires_in,
         )
         stack.push_async_callback(approvals.close)
-        local[FUNCTION] = _signoff_function(approvals)
+        function.approvals = approvals
         pages, worker = _for_people(settings, approvals, links, store, channel, meter)
         approvals.on_mail_queued = worker.wake
         worker.start()
@@ -123,6 +125,8 @@ async def service(
         stack.push_async_callback(sweeper.stop)
         if engine is not None:
             await engine.start()
+            # Stopped first: the function that its workflows call must still be there.
+            stack.push_async_callback(engine.stop)
         app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox)
         yield Running(_sites(settings, app, engine, Border(meter, lines)), engine)
 
@@ -201,25 +205,28 @@ def _engine(
     stop: Stop,
     stack: AsyncExitStack,
 ) -> Engine:
-    engine = open_engine(
-        settings.data_dir,
+    database = open_database(settings.data_dir)
+    stack.push_async_callback(database.close)
+    database.on_failed = partial(stop.request, failed=True)
+    return Engine(
+        database,
         account=settings.account,
         region=settings.region,
         functions=functions,
         meter=meter,
     )
-    engine.database.on_failed = partial(stop.request, failed=True)
-    stack.push_async_callback(engine.stop)
-    return engine
 
 
-def _signoff_function(approvals: ApprovalService) -> LocalFunction:
-    function = SignoffFunction(approvals)
+class _Signoff:
+    """The function ``signoff`` of the engine's workflows.
 
-    async def signoff(event: Json, invocation: Invocation) -> Json:
-        return await function(event, invocation.request_id)
+    The engine needs its functions and approvals need the engine; this is where the circle closes.
+    """
 
-    return signoff
+    approvals: ApprovalService
+
+    async def __call__(self, event: Json, invocation: Invocation) -> Json:
+        return await SignoffFunction(self.approvals)(event, invocation.request_id)
 
 
 def _for_people(

@@ -59,7 +59,7 @@ class Health:
             backlog = await self._store.backlog()
         except StoreError:
             reasons.append("store_unwritable")
-        owed_s = _age_s(backlog and backlog.oldest_answer_at, self._clock())
+        owed_s = _age_s(backlog.oldest_answer_at if backlog else None, self._clock())
         if owed_s > MAX_OWED_AGE_S:
             reasons.append("decisions_owed_for_long")
         body = {
