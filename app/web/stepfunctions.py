@@ -1,0 +1,125 @@
+"""The Step Functions API over HTTP: ``POST /`` with ``X-Amz-Target: AWSStepFunctions.<Operation>``.
+
+AWS JSON 1.0, plain ASGI: what AWS clients send is one route, and it is the engine's hot path. Any
+credentials are accepted. Errors are AWS's codes and texts; bad input is never a 500.
+"""
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.engine.requests import OPERATIONS, checked, snake
+from app.engine.runtime import Engine
+from app.errors import (
+    SerializationException,
+    StepFunctionsError,
+    StoreError,
+    UnknownOperationException,
+)
+from app.strict_json import Json
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1_048_576 + 65_536  #: AWS's request limit, and room for JSON's escapes
+_TARGET = "AWSStepFunctions."
+_CONTENT_TYPE = b"application/x-amz-json-1.0"
+
+Verbs = Mapping[str, Callable[..., Awaitable[Json]]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class _TooLarge(Exception):
+    """The body is larger than any request may be."""
+
+
+def create_stepfunctions_app(engine: Engine) -> ASGIApp:
+    """The API of *engine* as an ASGI application."""
+    verbs = {operation: getattr(engine, snake(operation)) for operation in OPERATIONS}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            status, body = await _respond(verbs, scope, receive)
+            await _send(send, status, body, head=scope["method"] == "HEAD")
+
+    return app
+
+
+async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, Json]:
+    method, path = scope["method"], scope["path"]
+    if method in ("GET", "HEAD") and path == "/healthz":
+        return 200, {"status": "ok"}
+    if method != "POST" or path != "/":
+        return 404, _error("UnknownOperationException", "POST / is the only operation.")
+    try:
+        operation = _operation(scope)
+        body = _parsed(await _read(receive))
+        answer: Json = await verbs[operation](**checked(operation, body))
+    except StepFunctionsError as exc:
+        return 400, _error(exc.code, exc.message)
+    except _TooLarge:
+        return 413, _error("RequestEntityTooLargeException", "The request body is too large.")
+    except StoreError as exc:
+        return 503, _error("ServiceUnavailable", exc.message)
+    except Exception:
+        log.exception("a request failed")
+        return 500, _error("InternalFailure", "An internal error occurred.")
+    return 200, answer
+
+
+def _operation(scope: Scope) -> str:
+    target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
+    operation: str = target.decode("latin-1").removeprefix(_TARGET)
+    if not target.startswith(_TARGET.encode()) or operation not in OPERATIONS:
+        raise UnknownOperationException("The operation is not known.")
+    return operation
+
+
+async def _read(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise SerializationException("The request body is incomplete.")
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLarge
+        if not message.get("more_body"):
+            return body
+
+
+def _parsed(body: bytes) -> Mapping[str, Json]:
+    try:
+        value = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as exc:
+        raise SerializationException("The request body is not valid JSON.") from exc
+    if not isinstance(value, dict):
+        raise SerializationException("The request body is not a JSON object.")
+    return value
+
+
+def _error(code: str, message: str) -> Json:
+    return {"__type": code, "message": message}
+
+
+async def _send(send: Send, status: int, body: Json, *, head: bool) -> None:
+    content = orjson.dumps(body)
+    headers: Headers = [
+        (b"content-type", _CONTENT_TYPE),
+        (b"content-length", str(len(content)).encode()),
+        (b"x-amzn-requestid", str(uuid.uuid4()).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else content})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    # Whoever made the engine starts and stops it.
+    while (await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
