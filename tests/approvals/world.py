@@ -12,6 +12,7 @@ from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService, Decided, Minted
 from app.approvals.store.sqlite import SqliteStore
 from app.approvals.sweeper import Sweeper
+from app.approvals.targets import Target
 from app.approvals.targets.embedded import EmbeddedTarget
 from app.strict_json import Json
 from tests.approvals.workflow import Workflow
@@ -125,6 +126,7 @@ async def open_world(
     workflow: Workflow | None = None,
     clock: HandClock | None = None,
     keys: KeyRing | None = None,
+    target: Target | None = None,
     alone: bool = True,
     **of_service: Any,
 ) -> World:
@@ -136,7 +138,7 @@ async def open_world(
     links = LinkSigner(keys, BASE_URL)
     service = ApprovalService(
         store=store,
-        targets={"embedded": EmbeddedTarget(workflow)},
+        targets={"embedded": target or EmbeddedTarget(workflow)},
         links=links,
         sealer=await open_sealer(keys, store),
         clock=clock,

@@ -6,6 +6,7 @@ them are taken for long, more calls are refused as busy instead of piling up.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from app.approvals.targets import (
@@ -35,6 +42,9 @@ THREADS = 32
 WAITING = 32
 _PAGE = 1000  #: events
 
+#: no answer, or one that is none: the call may have been applied
+_UNCLEAR = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
+
 
 def connect() -> "SFNClient":
     """A client by the standard AWS variables.
@@ -50,7 +60,9 @@ def connect() -> "SFNClient":
         tcp_keepalive=True,
     )
     try:
-        return boto3.client("stepfunctions", config=config)
+        # boto3 itself reads AWS_DEFAULT_REGION only; all other SDKs read AWS_REGION.
+        region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
+        return boto3.client("stepfunctions", region_name=region, config=config)
     except (BotoCoreError, ValueError) as exc:
         raise StartRefused(
             "The target aws cannot be used: set AWS_REGION, and credentials in one of the ways "
@@ -73,20 +85,12 @@ class StepFunctionsTarget:
 
     async def succeed(self, token: str, output: str) -> None:
         """Complete the task with *output* (JSON text)."""
-        try:
-            await self._call(
-                partial(self._client.send_task_success, taskToken=token, output=output)
-            )
-        except ClientError as exc:
-            raise translate(*_code(exc)) from exc
+        await self._send(partial(self._client.send_task_success, taskToken=token, output=output))
 
     async def fail(self, token: str, error: str, cause: str) -> None:
         """Fail the task."""
-        call = partial(self._client.send_task_failure, taskToken=token, error=error, cause=cause)
-        try:
-            await self._call(call)
-        except ClientError as exc:
-            raise translate(*_code(exc)) from exc
+        failure = partial(self._client.send_task_failure, taskToken=token, error=error, cause=cause)
+        await self._send(failure)
 
     async def history(self, execution_arn: str) -> AsyncIterator[Event]:
         """The execution's events with their data, oldest first."""
@@ -98,6 +102,12 @@ class StepFunctionsTarget:
             if "nextToken" not in page:
                 return
             position = {"nextToken": page["nextToken"]}
+
+    async def _send(self, call: partial[Any]) -> None:
+        try:
+            await self._call(call)
+        except ClientError as exc:
+            raise translate(*_code(exc)) from exc
 
     async def _page(self, execution_arn: str, position: dict[str, Any]) -> Any:
         call = partial(
@@ -117,15 +127,24 @@ class StepFunctionsTarget:
             raise TargetBusy("all threads are waiting for the service")
         self._calls += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except (HTTPClientError, ResponseParserError) as exc:
-            # Network, timeouts, an answer that is none: the call may have been applied.
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except _UNCLEAR as exc:
             raise TargetBusy(type(exc).__name__) from exc
         except BotoCoreError as exc:
             # No credentials, no region: it never left this machine.
             raise TargetRefused(type(exc).__name__) from exc
         finally:
             self._calls -= 1
+        if not _is_of_the_service(answer):
+            raise TargetBusy("an answer that is not the service's")
+        return answer
+
+
+def _is_of_the_service(answer: Any) -> bool:
+    # A proxy's page with status 200 is read by boto3 as an empty answer; it is no proof.
+    metadata = answer["ResponseMetadata"]
+    content_type = metadata.get("HTTPHeaders", {}).get("content-type", "")
+    return "json" in content_type or bool(metadata.get("RequestId"))
 
 
 def _code(exc: ClientError) -> tuple[str, int]:
