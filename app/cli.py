@@ -13,6 +13,7 @@ from app.approvals.api_keys import api_key_entry, new_api_key
 from app.client import Client, find_api_key
 from app.doctor import examine
 from app.errors import SignoffError
+from app.main import verify_audit
 from app.run import run_demo, run_engine, run_service
 from app.secrets_source import new_secret_key
 from app.server import run
@@ -165,9 +166,17 @@ def audit_show(approval_id: ApprovalId, url: Url = None, api_key: ApiKey = None)
 @audit.command("verify")
 def audit_verify() -> None:
     """Check every audit chain and digest in the data directory; works without a service."""
-    report = verify_audit(load_settings())
-    out.print(report.sentence)
-    raise typer.Exit(0 if report.intact else 1)
+    report = asyncio.run(verify_audit(load_settings()))
+    if report.fault is not None:
+        where = f" (approval {report.fault.approval_id})" if report.fault.approval_id else ""
+        out.print(f"[red]The audit does not hold:[/] {_plain(report.fault.sentence)}{where}.")
+        raise typer.Exit(1)
+    out.print(
+        f"The audit holds: {report.entries} entries of {report.approvals} approvals, "
+        f"{report.signed_entries} of them under {report.digests} signed digests."
+    )
+    for note in report.notes:
+        out.print(_plain(note))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
+from app.approvals.audit_check import AuditReport, check_audit
 from app.approvals.channels import Channel
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.function import SignoffFunction
@@ -40,7 +41,7 @@ from app.engine.store import open_database
 from app.errors import SignoffError, StartRefused
 from app.inbox import Inbox
 from app.logs import LogLines
-from app.secrets_source import API_KEY_FILE, keep_secret, read_secret_keys
+from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
 from app.server import Site, Stop
 from app.settings import Settings, TargetKind
 from app.strict_json import Json
@@ -129,6 +130,27 @@ async def service(
             stack.push_async_callback(engine.stop)
         app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox)
         yield Running(_sites(settings, app, engine, Border(meter, lines)), engine)
+
+
+async def verify_audit(settings: Settings) -> AuditReport:
+    """Check the whole audit in the data directory; a running service is not in the way.
+
+    Raises:
+        StartRefused: there is no store, or it cannot be read.
+    """
+    path = settings.data_dir / APPROVALS_FILE
+    if not path.exists():
+        raise StartRefused(f"There is no store at {path}. Set SIGNOFF_DATA_DIR.")
+    made_by_demo = settings.data_dir / SECRET_FILE
+    given = _text(settings.secret_keys) or (
+        f"file:{made_by_demo}" if made_by_demo.exists() else None
+    )
+    ring = KeyRing(read_secret_keys(given))
+    store = SqliteStore.open(path)
+    try:
+        return check_audit(store, ring)
+    finally:
+        await store.close()
 
 
 def create_app(

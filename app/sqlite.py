@@ -4,8 +4,9 @@ Rules this file keeps:
 
 1. `write` returns only after its changes are fsynced (WAL, ``synchronous=FULL``).
 2. Works run one after the other, on the event loop, inside one transaction for all that are
-   waiting. Each has a savepoint: one that raises takes back its own changes only. So a
-   read-modify-write inside one work needs no lock and no version check.
+   waiting. One that raises takes back its own changes only. So a read-modify-write inside one work
+   needs no lock and no version check. A work may be run twice (the first run taken back), so it
+   changes nothing but the database.
 3. Only COMMIT leaves the loop: it runs in a thread, and the next group gathers while the disk
    syncs. Statements stay on the loop because each one would cost a GIL hand-over in a thread;
    one hand-over per group is cheap.
@@ -22,6 +23,7 @@ import asyncio
 import logging
 import random
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,7 +78,7 @@ class Database:
         self.on_failed: Callable[[], None] = _nothing  #: told when that happens
         self._writer = _connect(path, busy_s=0)
         self._reader = _connect(path, busy_s=1)
-        self._queue: list[_Pending] = []
+        self._queue: deque[_Pending] = deque()
         self._busy = False  # a flush is scheduled, running or committing
         self._idle = asyncio.Event()
         self._idle.set()
@@ -131,9 +133,8 @@ class Database:
         """What *work* returns, once all it changed is on disk.
 
         *work* is short and synchronous. It sees the changes of works before it in the same group,
-        which are not yet
-        committed; its answer is therefore held back until they are. What it raises is raised here,
-        its changes undone.
+        which are not yet committed; its answer is therefore held back until they are. What it
+        raises is raised here, its changes undone.
 
         Raises:
             StoreUnavailable: nothing was written.
@@ -182,24 +183,31 @@ class Database:
             self._wait_for_lock(exc)
             return
         before = self._writer.total_changes
-        group, broken = self._run_works()
-        if broken is not None:
-            self._abandon(group, broken)
-        elif self._writer.total_changes == before:
+        group: list[_Pending] = []
+        try:
+            self._writer.execute("SAVEPOINT group_start")
+            if not self._run_works(group):
+                self._run_carefully(group)
+            changed = self._writer.total_changes != before
+        except sqlite3.Error as exc:
+            self._abandon(group, exc)
+            return
+        if changed:
+            self._commit(group)
+        else:
             # Nothing to sync, so no thread: a group of reads and refusals ends here.
             self._writer.execute("COMMIT")
             self._settle(group)
-        else:
-            self._commit(group)
 
     def _wait_for_lock(self, exc: sqlite3.Error) -> None:
         # Another process writes. Waiting inside SQLite would hold up the whole loop.
         if _code(exc) == sqlite3.SQLITE_BUSY:
             late = monotonic() - LOCK_PATIENCE_S
             expired = [pending for pending in self._queue if pending.since < late]
-            self._queue = [pending for pending in self._queue if pending.since >= late]
+            self._queue = deque(pending for pending in self._queue if pending.since >= late)
         else:
-            expired, self._queue = self._queue, []
+            expired = list(self._queue)
+            self._queue.clear()
         for pending in expired:
             pending.error = StoreUnavailable()
             pending.settle()
@@ -209,32 +217,48 @@ class Database:
         else:
             self._rest()
 
-    def _run_works(self) -> tuple[list[_Pending], sqlite3.Error | None]:
-        """The works that ran, and the database error that ended the group early."""
-        execute = self._writer.execute
-        group: list[_Pending] = []
+    def _run_works(self, group: list[_Pending]) -> bool:
+        """Run works from the queue into *group*; False if one of them left changes and raised.
+
+        Works that raise nearly always do so before they change anything, so that there is nothing
+        to take back, and a savepoint for each (two statements) would be for nothing.
+        """
+        connection, queue = self._writer, self._queue
         deadline = perf_counter() + GROUP_BUDGET_S
-        queue = self._queue
-        taken = 0
-        for pending in queue:
-            taken += 1
+        while queue:
+            pending = queue.popleft()
             if pending.future.cancelled():
                 continue
             group.append(pending)
-            try:
-                execute("SAVEPOINT work")
-                pending.result = pending.work(self._writer)
-            except Exception as exc:
-                if isinstance(exc, sqlite3.Error) and _breaks_transaction(exc):
-                    del queue[:taken]
-                    return group, exc
-                pending.error = exc
-                execute("ROLLBACK TO work")
-            execute("RELEASE work")
+            before = connection.total_changes
+            self._run(pending)
+            if pending.error is not None and connection.total_changes != before:
+                return False
             if perf_counter() > deadline:
                 break
-        del queue[:taken]
-        return group, None
+        return True
+
+    def _run_carefully(self, group: list[_Pending]) -> None:
+        """Run the group once more from its start, each work with a savepoint of its own."""
+        execute = self._writer.execute
+        execute("ROLLBACK TO group_start")
+        for pending in group:
+            pending.error = None
+            execute("SAVEPOINT work")
+            self._run(pending)
+            if pending.error is not None:
+                execute("ROLLBACK TO work")
+            execute("RELEASE work")
+
+    def _run(self, pending: _Pending) -> None:
+        try:
+            pending.result = pending.work(self._writer)
+        except sqlite3.Error as exc:
+            if _breaks_transaction(exc):
+                raise
+            pending.error = exc
+        except Exception as exc:
+            pending.error = exc
 
     def _abandon(self, group: list[_Pending], exc: sqlite3.Error) -> None:
         # The error came before COMMIT: nothing of this group can be on disk.
