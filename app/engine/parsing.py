@@ -91,11 +91,8 @@ def _unless_whole(fields: Fields, name: str, read: Callable[[str], Path | None])
 
 
 def _next(fields: Fields) -> str | None:
-    fields.at_most_one("Next", "End")
-    if "End" in fields.values:
-        end = fields.typed("End", bool, "Boolean")
-        if end is False and "Next" not in fields.values:
-            fields.fault("These fields are required: [Next]")
+    if fields.typed("End", bool, "Boolean"):
+        fields.at_most_one("Next", "End")
         return None
     fields.require("Next")
     return fields.text("Next")
