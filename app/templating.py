@@ -62,4 +62,3 @@ def find(override: Path | None, pattern: str) -> Iterator[Path]:
             if path.name not in seen:
                 seen.add(path.name)
                 yield path
-
