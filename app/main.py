@@ -41,6 +41,7 @@ from app.engine.store import open_database
 from app.errors import SignoffError, StartRefused
 from app.inbox import Inbox
 from app.logs import LogLines
+from app.presence import Presence
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
 from app.server import Site, Stop
 from app.settings import Settings, TargetKind
@@ -101,6 +102,8 @@ async def service(
     channel = make_channel(settings)
     function = _Signoff()
     async with AsyncExitStack() as stack:
+        presence = Presence(settings.data_dir)
+        stack.callback(presence.leave)
         local: Functions = {**functions, FUNCTION: function}
         engine, targets = _targets(settings, local, meter, stop, stack)
         store = SqliteStore.open(settings.data_dir / APPROVALS_FILE)
@@ -121,7 +124,7 @@ async def service(
         approvals.on_mail_queued = worker.wake
         worker.start()
         stack.push_async_callback(worker.stop)
-        sweeper = Sweeper(service=approvals, store=store, ring=ring, alone=engine is not None)
+        sweeper = Sweeper(service=approvals, store=store, ring=ring, alone=presence.alone)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
         if engine is not None:

@@ -17,6 +17,10 @@ from app.approvals.api_keys import api_key_entry, new_api_key
 from app.secrets_source import new_secret_key
 
 START_PATIENCE_S = 30
+#: one client for all (making one reads certificates), without kept connections: servers get killed
+HTTP = httpx.Client(
+    timeout=20, verify=False, limits=httpx.Limits(max_keepalive_connections=0, max_connections=64)
+)
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/test"
 
@@ -98,7 +102,7 @@ class SignoffProcess:
             if self.process.poll() is not None:
                 raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log()}")
             try:
-                if httpx.get(f"{address}/healthz", timeout=2).status_code == 200:
+                if HTTP.get(f"{address}/healthz").status_code == 200:
                     return
             except httpx.HTTPError:
                 time.sleep(0.02)
@@ -126,18 +130,17 @@ class SignoffProcess:
 
     def api(self, method: str, path: str, **rest: Any) -> httpx.Response:
         """One call of the JSON API."""
-        return httpx.request(method, self.url + path, headers=self.key_header, timeout=20, **rest)
+        return HTTP.request(method, self.url + path, headers=self.key_header, **rest)
 
     def states(self, operation: str, **members: Any) -> Any:
         """One call of the Step Functions API."""
-        response = httpx.post(
+        response = HTTP.post(
             self.engine_url,
             json=members,
             headers={
                 "X-Amz-Target": f"AWSStepFunctions.{operation}",
                 "Content-Type": "application/x-amz-json-1.0",
             },
-            timeout=20,
         )
         response.raise_for_status()
         return response.json()

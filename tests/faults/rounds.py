@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from app.strict_json import dumps, loads
-from tests.processes import ROLE, SignoffProcess, wait_for
+from tests.processes import HTTP, ROLE, SignoffProcess, wait_for
 
 DEFINITION = dumps(
     {
@@ -68,7 +68,7 @@ def ask(service: SignoffProcess, engine: SignoffProcess, machine_arn: str) -> As
     links = {link["action"]: link["url"] for link in answer["links"]}
     asked = Asked(answer["id"], execution_arn, links)
     for action, url in links.items():
-        page = httpx.get(url, headers=AS_JSON, timeout=20)
+        page = HTTP.get(url, headers=AS_JSON)
         asked.nonces[action] = page.json()["form"]["nonce"]
     return asked
 
@@ -93,7 +93,7 @@ def click(asked: Asked, action: str) -> None:
     """Submit the form behind one link; remember it if the answer was "recorded"."""
     form = {"decision": action, "nonce": asked.nonces[action], "comment": "so be it"}
     try:
-        answer = httpx.post(asked.links[action], data=form, headers=AS_JSON, timeout=20)
+        answer = HTTP.post(asked.links[action], data=form, headers=AS_JSON)
     except httpx.HTTPError:
         return  # the plug was pulled: this clicker was told nothing
     assert answer.status_code in (200, 409, 410, 503), answer.text
