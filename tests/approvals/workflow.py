@@ -53,7 +53,7 @@ class Workflow:
         self.release = asyncio.Event()  #: lets hanging calls go
         self.page_size = 1000
         self._open: dict[str, tuple[str, int]] = {}  # token -> execution, last event id
-        self._known: set[str] = set()
+        self._executions: dict[str, str] = {}  # of every token ever given
 
     def wait_for(self, token: str, *, name: str = "", show_token: bool = True) -> str:
         """Start an execution that waits for *token*; its ARN."""
@@ -82,7 +82,7 @@ class Workflow:
         )
         submitted = self._add(arn, "TaskSubmitted", self._add(arn, "TaskStarted", scheduled))
         self._open[token] = (arn, submitted)
-        self._known.add(token)
+        self._executions[token] = arn
 
     def time_out(self, token: str) -> None:
         """The task's TimeoutSeconds are over."""
@@ -95,12 +95,21 @@ class Workflow:
         arn, _ = self._open.pop(token)
         self._add(arn, "ExecutionAborted", 0)
 
+    def complete(self, token: str, output: str) -> None:
+        """Somebody completes the task."""
+        arn, last = self._open.pop(token)
+        details = {"output": output, "outputDetails": {"truncated": False}}
+        closing = self._add(arn, "TaskSucceeded", last, taskSucceededEventDetails=details)
+        self._add(arn, "ExecutionSucceeded", self._add(arn, "TaskStateExited", closing))
+
+    def closings(self, token: str) -> int:
+        """How many events closed the task of *token*."""
+        types = [event["type"] for event in self._history_of(token)]
+        return sum(types.count(kind) for kind in ("TaskSucceeded", "TaskFailed", "TaskTimedOut"))
+
     def outcome(self, token: str) -> Any:
         """What the task of *token* ended with: output text, (error, cause), or None while open."""
-        for events in self.histories.values():
-            if any(token in str(event) for event in events):
-                return self._closing(events)
-        return None
+        return self._closing(self._history_of(token))
 
     def is_open(self, token: str) -> bool:
         """Whether an answer for *token* would be taken."""
@@ -111,10 +120,8 @@ class Workflow:
     async def send_task_success(self, task_token: str, output: str) -> None:
         """Complete the task."""
         fault = await self._arrive("SendTaskSuccess")
-        arn, last = self._take(task_token)
-        details = {"output": output, "outputDetails": {"truncated": False}}
-        closing = self._add(arn, "TaskSucceeded", last, taskSucceededEventDetails=details)
-        self._add(arn, "ExecutionSucceeded", self._add(arn, "TaskStateExited", closing))
+        self._check(task_token)
+        self.complete(task_token, output)
         await self._answer(fault)
 
     async def send_task_failure(
@@ -122,7 +129,8 @@ class Workflow:
     ) -> None:
         """Fail the task."""
         fault = await self._arrive("SendTaskFailure")
-        arn, last = self._take(task_token)
+        self._check(task_token)
+        arn, last = self._open.pop(task_token)
         details = {"error": error, "cause": cause}
         self._end(arn, self._add(arn, "TaskFailed", last, taskFailedEventDetails=details))
         await self._answer(fault)
@@ -157,12 +165,14 @@ class Workflow:
         if fault is Fault.LOST_AFTER:
             raise StoreUnconfirmed
 
-    def _take(self, token: str) -> tuple[str, int]:
-        if token not in self._known:
+    def _check(self, token: str) -> None:
+        if token not in self._executions:
             raise InvalidToken
         if token not in self._open:
             raise TaskTimedOut
-        return self._open.pop(token)
+
+    def _history_of(self, token: str) -> list[dict[str, Any]]:
+        return self.histories[self._executions[token]]
 
     def _end(self, arn: str, closing: int) -> None:
         self._add(arn, "ExecutionFailed", closing)

@@ -127,6 +127,7 @@ async def open_world(
     clock: HandClock | None = None,
     keys: KeyRing | None = None,
     target: Target | None = None,
+    store_type: type[SqliteStore] = SqliteStore,
     alone: bool = True,
     **of_service: Any,
 ) -> World:
@@ -134,7 +135,7 @@ async def open_world(
     keys = keys or ring()
     clock = clock or HandClock()
     workflow = workflow or Workflow()
-    store = SqliteStore.open(path)
+    store = store_type.open(path)
     links = LinkSigner(keys, BASE_URL)
     service = ApprovalService(
         store=store,
