@@ -103,17 +103,23 @@ class MailWriter:
         content = self._ask(approval, mail.recipient, recipient, reader)
         return self._write(content, recipient, reader, mail, now)
 
-    def notice(self, notice: Notice, mail: Mail, now: datetime) -> OutgoingMail:
-        """The plain mail *notice* to the recipient of *mail*. Raises as `request` does."""
+    def notice(
+        self, notice: Notice, mail: Mail, now: datetime, about: Approval | None = None
+    ) -> OutgoingMail:
+        """The plain mail *notice* to the recipient of *mail*, with the outcome of *about*.
+
+        Raises as `request` does.
+        """
         recipient = notice.to[mail.recipient]
         reader = self._languages.reader(recipient)
-        title = one_line(notice.subject)
+        title = one_line(notice.subject or (_outcome_title(about, reader) if about else ""))
+        outcome = tuple(_outcome_facts(about, reader)) if about else ()
         content = _Content(
             subject=title,
             sender_name=self._service,
             reply_to=None,
             message=lines(notice.message) if notice.message else None,
-            facts=_plain_facts(notice.facts),
+            facts=_plain_facts((*outcome, *notice.facts)),
             words={
                 "title": title,
                 "asks": None,
@@ -220,6 +226,27 @@ class MailWriter:
     def _name(mail: Mail, round_: int) -> str:
         owner = mail.approval_id or mail.notice_id or ""
         return f"{mail.kind}.{owner}.{mail.recipient}.{round_}"
+
+
+def _outcome_title(approval: Approval, reader: Reader) -> str:
+    """What became of *approval*, as a subject."""
+    title, action = approval.request.title, approval.decided_action
+    if action is None:
+        return reader.say("notice.undecided", title=title)
+    return reader.say_action(action, "decided_heading", title=title)
+
+
+def _outcome_facts(approval: Approval, reader: Reader) -> Iterable[tuple[str, str]]:
+    """What was decided, by whom, when and why; then what the request was about."""
+    decision, action = approval.decision, approval.decided_action
+    if decision is not None and action is not None:
+        name = approval.request.recipients[decision.recipient].name
+        yield reader.say("notice.outcome"), action.label
+        yield reader.say("notice.by"), f"{name} ({decision.by})" if name else decision.by
+        yield reader.say("notice.at"), reader.full(decision.at)
+        if decision.comment:
+            yield reader.say("notice.comment"), decision.comment
+    yield from approval.request.facts
 
 
 def _boundary(name: str) -> str:

@@ -222,7 +222,8 @@ class Notice:
 
     id: str
     to: tuple[Recipient, ...]
-    subject: str
+    subject: str | None  #: None: said by the approval it is about
     message: str | None
     facts: tuple[tuple[str, str], ...]
     created_at: datetime
+    about: str | None = None  #: the id of the approval whose outcome it confirms

@@ -235,12 +235,18 @@ class MailWorker:
         """The mail as bytes; None if there is nothing to ask any more."""
         now = self._clock()
         if mail.kind is MailKind.NOTICE:
-            notice = await self._store.notice(mail.notice_id) if mail.notice_id else None
-            return self._writer.notice(notice, mail, now) if notice else None
+            return await self._render_notice(mail, now)
         approval = await self._store.approval(mail.approval_id) if mail.approval_id else None
         if approval is None or not is_open(approval, now):
             return None
         return self._writer.request(approval, mail, now)
+
+    async def _render_notice(self, mail: Mail, now: datetime) -> OutgoingMail | None:
+        notice = await self._store.notice(mail.notice_id) if mail.notice_id else None
+        if notice is None:
+            return None
+        about = await self._store.approval(notice.about) if notice.about else None
+        return self._writer.notice(notice, mail, now, about)
 
     def _put_off(self, mail: Mail, note: str) -> MailResult:
         """Queue *mail* for another attempt, later each time; in the end give it up."""

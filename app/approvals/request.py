@@ -3,7 +3,7 @@
 | field | what is allowed |
 |---|---|
 | task_token | 1 to 2,048 characters, no line break |
-| execution_arn | an ARN of at most 512 characters |
+| execution_arn, decision_of | an ARN of at most 512 characters |
 | title, subject | 1 to 200 characters, one line |
 | message | up to 10,000 characters, several lines |
 | facts | up to 50; names of 1 to 100 characters, values (text, number, true/false) up to 1,000 |
@@ -84,9 +84,10 @@ class NoticeBody:
     """A request for a plain mail that keeps all rules."""
 
     to: tuple[Recipient, ...]
-    subject: str
+    subject: str | None
     message: str | None
     facts: tuple[tuple[str, str], ...]
+    decision_of: str | None  #: the execution whose newest approval it confirms
 
 
 def read_mint(body: Json, now: datetime, default_expires_in: int) -> MintBody:
@@ -117,9 +118,10 @@ def read_notice(body: Json) -> NoticeBody:
     fields = Fields(body, "", _NOTICE, faults)
     notice = NoticeBody(
         to=_recipients(fields, "to", faults),
-        subject=fields.header("subject", MAX_TITLE, required=True) or "",
+        subject=fields.header("subject", MAX_TITLE, required=not fields.given("decision_of")),
         message=fields.text("message", MAX_MESSAGE),
         facts=_facts(fields, faults),
+        decision_of=_execution(fields, "decision_of"),
     )
     _refuse(faults)
     return notice
@@ -160,7 +162,7 @@ _MINT = frozenset(
         "allow_default_approve",
     }
 )
-_NOTICE = frozenset({"to", "subject", "message", "facts"})
+_NOTICE = frozenset({"to", "subject", "message", "facts", "decision_of"})
 _PERSON = frozenset({"name", "email"})
 _RECIPIENT = frozenset({"email", "name", "language", "time_zone"})
 _ACTION = frozenset({"name", "label", "style", "comment", "outcome"})
@@ -181,8 +183,6 @@ _KNOWN_ACTIONS: dict[str, tuple[str, Outcome]] = {
 
 
 def _request(fields: Fields, faults: Faults, expires_at: datetime) -> Request:
-    arn_sentence = "The ARN of the execution is needed ($$.Execution.Id)."
-    arn_given = fields.given("execution_arn")
     return Request(
         title=fields.header("title", MAX_TITLE, required=True) or "",
         message=fields.text("message", MAX_MESSAGE) or None,
@@ -192,9 +192,7 @@ def _request(fields: Fields, faults: Faults, expires_at: datetime) -> Request:
         actions=_actions(fields, faults),
         expires_at=expires_at,
         on_expiry=_on_expiry(fields, faults),
-        execution_arn=fields.pattern("execution_arn", _ARN, MAX_ARN, arn_sentence)
-        if arn_given
-        else None,
+        execution_arn=_execution(fields, "execution_arn"),
     )
 
 
@@ -226,6 +224,13 @@ def _fact_value(value: str | bool | int | float) -> str:
     if isinstance(value, str):
         return plain_line(value)
     return canonical(value).decode()
+
+
+def _execution(fields: Fields, name: str) -> str | None:
+    if not fields.given(name):
+        return None
+    sentence = "The ARN of the execution is needed ($$.Execution.Id)."
+    return fields.pattern(name, _ARN, MAX_ARN, sentence)
 
 
 def _requester(fields: Fields, faults: Faults) -> Person | None:

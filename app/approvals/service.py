@@ -43,6 +43,7 @@ from app.clock import Clock, iso, utc_now
 from app.errors import (
     BadRequest,
     Conflict,
+    InvalidApprovalRequest,
     StoreUnavailable,
     StoreUnconfirmed,
     UnknownApproval,
@@ -309,6 +310,7 @@ class ApprovalService:
             InvalidApprovalRequest: with what to mend, by field.
         """
         wanted = read_notice(body)
+        about = await self._newest_of(wanted.decision_of) if wanted.decision_of else None
         digest = sha256(b"signoff notice\0" + request_id.encode()).digest()
         notice = Notice(
             id=b32encode(digest[:16]).decode().rstrip("=").lower(),
@@ -317,11 +319,20 @@ class ApprovalService:
             message=wanted.message,
             facts=wanted.facts,
             created_at=self._clock(),
+            about=about,
         )
         if await self._store.add_notice(notice):
             self.on_mail_queued()
             log.info("notice queued", extra={"notice": notice.id})
         return Notified(notice.id, len(notice.to))
+
+    async def _newest_of(self, execution_arn: str) -> str:
+        """The id of the execution's newest approval."""
+        approval_id = await self._store.newest_of_execution(execution_arn)
+        if approval_id is None:
+            sentence = "No approval is known that was minted with this execution_arn."
+            raise InvalidApprovalRequest(fields={"decision_of": sentence})
+        return approval_id
 
     async def _minted_before(self, approval_id: str, mint: MintBody) -> Minted:
         stored = await self._store.stored(approval_id)

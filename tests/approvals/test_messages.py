@@ -23,6 +23,7 @@ from app.approvals.model import (
     Notice,
     Person,
     Recipient,
+    State,
     Success,
 )
 from tests.approvals.asked import (
@@ -34,6 +35,7 @@ from tests.approvals.asked import (
     NOW,
     TEMPLATES,
     approval,
+    decided,
     mail,
     signer,
     writer,
@@ -446,3 +448,32 @@ def _largest(character: str) -> Approval:
 
 def _skeleton(html: str) -> list[tuple[str, tuple[str, ...]]]:
     return [(tag, tuple(attributes)) for tag, attributes in Outline(html).tags]
+
+
+CONFIRMATION = replace(NOTICE, subject=None, message=None, facts=(), about=APPROVAL.id)
+
+
+def confirmed(about: Approval) -> OutgoingMail:
+    """The confirmation of what became of *about*, to its first reader."""
+    return writer().notice(CONFIRMATION, NOTICE_MAIL, NOW, about)
+
+
+def test_a_confirmation_names_outcome_who_and_comment() -> None:
+    """Whoever asked reads in one mail what was decided, by whom, when and why."""
+    outgoing = confirmed(decided(action="reject", recipient=1, comment="Too risky this week."))
+
+    assert read(outgoing)["Subject"] == "Rejected: Deploy billing 4.2 to production"
+    text = part(outgoing, "plain")
+    assert "Decision: Reject" in text
+    assert f"Decided by: {LENA.name} ({LENA.email})" in text
+    assert "When: " in text
+    assert "Comment: Too risky this week." in text
+    assert "Too risky this week." in part(outgoing, "html")
+
+
+def test_a_confirmation_of_an_undecided_request_says_so() -> None:
+    """Nobody decided, so nobody is named."""
+    outgoing = confirmed(replace(APPROVAL, state=State.EXPIRED))
+
+    assert read(outgoing)["Subject"] == "Not decided: Deploy billing 4.2 to production"
+    assert "Decided by" not in part(outgoing, "plain")

@@ -514,7 +514,7 @@ def test_a_notice_is_read_by_the_same_rules() -> None:
     body = {"to": ["a@example.com"], "subject": "Deployed", "facts": {"By": "Marc"}}
 
     assert read_notice(body) == NoticeBody(
-        (Recipient("a@example.com"),), "Deployed", None, (("By", "Marc"),)
+        (Recipient("a@example.com"),), "Deployed", None, (("By", "Marc"),), None
     )
     with pytest.raises(InvalidApprovalRequest) as refusal:
         read_notice({"to": [], "subject": "a\nb", "body": ""})
@@ -523,6 +523,18 @@ def test_a_notice_is_read_by_the_same_rules() -> None:
         "to": "An array of 1 to 50 entries is needed.",
         "subject": LINE,
     }
+
+
+def test_a_confirmation_needs_no_subject() -> None:
+    """Its subject is the outcome of the approval it is about."""
+    arn = "arn:aws:states:us-east-1:123456789012:execution:m:e"
+
+    notice = read_notice({"to": ["a@example.com"], "decision_of": arn})
+
+    assert (notice.subject, notice.decision_of) == (None, arn)
+    with pytest.raises(InvalidApprovalRequest) as refusal:
+        read_notice({"to": ["a@example.com"], "decision_of": "e"})
+    assert list(refusal.value.fields) == ["decision_of"]
 
 
 @pytest.mark.parametrize(

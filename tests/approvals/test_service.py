@@ -562,6 +562,32 @@ async def test_a_notice_is_queued_once_for_each_request(world: World) -> None:
     assert world.store.next_mail_at() == NOW
 
 
+async def test_a_confirmation_is_about_the_newest_approval_of_the_execution(world: World) -> None:
+    """A workflow that asked twice confirms what was decided last."""
+    arn = "arn:aws:states:us-east-1:123456789012:execution:m:confirmed"
+    await world.mint("token-1", execution_arn=arn)
+    newest = await world.mint("token-2", execution_arn=arn)
+    body = {"to": ["ana@example.com"], "decision_of": arn}
+
+    notified = await world.service.notify(body, request_id="request-1")
+
+    notice = await world.store.notice(notified.notice_id)
+    assert notice is not None
+    assert (notice.subject, notice.about) == (None, newest.id)
+
+
+async def test_a_confirmation_of_an_unknown_execution_is_refused(world: World) -> None:
+    """The sentence says which field, and what is missing."""
+    arn = "arn:aws:states:us-east-1:123456789012:execution:m:unknown"
+
+    with pytest.raises(InvalidApprovalRequest) as refusal:
+        await world.service.notify({"to": ["a@example.com"], "decision_of": arn}, request_id="1")
+
+    assert dict(refusal.value.fields) == {
+        "decision_of": "No approval is known that was minted with this execution_arn."
+    }
+
+
 async def test_the_lease_of_an_inline_delivery_is_longer_than_an_attempt(world: World) -> None:
     """Nobody else sends what is just being sent."""
     world.workflow.faults.append(Fault.HANGS)

@@ -113,6 +113,9 @@ class Approvals(Protocol):
     async def approval(self, approval_id: str) -> Approval | None:
         """The approval with this id."""
 
+    async def newest_of_execution(self, execution_arn: str) -> str | None:
+        """The id of the newest approval that was minted with this execution ARN."""
+
     async def list(
         self, state: State | None, limit: int, cursor: str | None
     ) -> tuple[Sequence[Approval], str | None]:

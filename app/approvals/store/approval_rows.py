@@ -23,7 +23,11 @@ _INSERT = """
 INSERT INTO approvals (id, target, state, created_at, expires_at, audit_seq, audit_head)
 VALUES (?, ?, 'PENDING', ?, ?, 0, x'')
 """
-_INSERT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?)"
+_INSERT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?)"
+_NEWEST_OF_EXECUTION = """
+SELECT a.id FROM requests r JOIN approvals a ON a.n = r.n
+WHERE r.execution_arn = ? ORDER BY r.n DESC LIMIT 1
+"""
 _INSERT_MAIL = """
 INSERT INTO mails (approval, kind, recipient, round, next_at) VALUES (?, 'request', ?, ?, ?)
 """
@@ -147,6 +151,11 @@ class ApprovalRows:
         row = self._db.read_one(_BY_ID, (approval_id,))
         return _approval(row) if row else None
 
+    async def newest_of_execution(self, execution_arn: str) -> str | None:
+        """The id of the execution's newest approval."""
+        row = self._db.read_one(_NEWEST_OF_EXECUTION, (execution_arn,))
+        return row[0] if row else None
+
     async def list(
         self, state: State | None, limit: int, cursor: str | None
     ) -> tuple[Sequence[Approval], str | None]:
@@ -226,7 +235,8 @@ def _mint(new: NewApproval, connection: sqlite3.Connection) -> bool:
     document = dumps(new.document)
     row = (new.id, new.target, to_ms(new.created_at), to_ms(request.expires_at))
     n = connection.execute(_INSERT, row).lastrowid or 0
-    connection.execute(_INSERT_REQUEST, (n, new.sealed_token, new.fingerprint, document))
+    kept = (n, new.sealed_token, new.fingerprint, document, request.execution_arn)
+    connection.execute(_INSERT_REQUEST, kept)
     details = {
         "request_sha256": request_digest(document),
         "recipients": len(request.recipients),

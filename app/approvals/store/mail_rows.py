@@ -95,6 +95,7 @@ class MailRows:
             message=document["message"],
             facts=tuple(document["facts"].items()),
             created_at=from_ms(row[1]),
+            about=document.get("about"),
         )
 
     def next_mail_at(self) -> datetime | None:
@@ -147,6 +148,7 @@ def _add_notice(notice: Notice, connection: sqlite3.Connection) -> bool:
         "subject": notice.subject,
         "message": notice.message,
         "facts": dict(notice.facts),
+        "about": notice.about,
     }
     at = to_ms(notice.created_at)
     added = connection.execute(_INSERT_NOTICE, (notice.id, dumps(document), at))

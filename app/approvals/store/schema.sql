@@ -42,11 +42,14 @@ END;
 
 -- What never changes lies apart, so that a move does not rewrite it.
 CREATE TABLE requests (
-  n           INTEGER PRIMARY KEY REFERENCES approvals (n),
-  task_token  BLOB NOT NULL,              -- sealed
-  fingerprint BLOB NOT NULL,
-  document    BLOB NOT NULL               -- JSON
+  n             INTEGER PRIMARY KEY REFERENCES approvals (n),
+  task_token    BLOB NOT NULL,            -- sealed
+  fingerprint   BLOB NOT NULL,
+  document      BLOB NOT NULL,            -- JSON
+  execution_arn TEXT
 ) STRICT;
+
+CREATE INDEX requests_of_execution ON requests (execution_arn) WHERE execution_arn IS NOT NULL;
 
 CREATE TABLE votes (
   approval  INTEGER NOT NULL REFERENCES approvals (n),

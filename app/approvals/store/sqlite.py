@@ -3,6 +3,7 @@
 import sqlite3
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from app.approvals.seal import Wraps
 from app.approvals.store.approval_rows import ApprovalRows
@@ -25,7 +26,7 @@ class SqliteStore(ApprovalRows, MailRows, AuditRows):
         self._db = database
 
     @classmethod
-    def open(cls, path: Path) -> "SqliteStore":
+    def open(cls, path: Path) -> Self:
         """The store in the file *path*, made or migrated where needed.
 
         Raises:
@@ -34,6 +35,11 @@ class SqliteStore(ApprovalRows, MailRows, AuditRows):
         folder = Path(__file__).parent
         scripts = [(folder / name).read_text(encoding="utf-8") for name in MIGRATIONS]
         return cls(Database.open(path, migrations=scripts, application_id=APPLICATION_ID))
+
+    @property
+    def database(self) -> Database:
+        """The file: for health checks, and for whoever must know that it failed."""
+        return self._db
 
     async def close(self) -> None:
         """Finish what was accepted and close the file."""

@@ -134,6 +134,16 @@ async def test_what_is_not_there_is_not_found(store: ClosableStore) -> None:
     assert not await store.settle("x", DELIVERED, LATER)
 
 
+async def test_the_newest_approval_of_an_execution_is_found(store: ClosableStore) -> None:
+    """A workflow may ask several times; others do not matter."""
+    arn = "arn:aws:states:us-east-1:123456789012:execution:m:e"
+    for number, execution in enumerate([arn, arn, arn + "2", None], 1):
+        await store.mint(new(f"approval-{number}", execution_arn=execution))
+
+    assert await store.newest_of_execution(arn) == "approval-2"
+    assert await store.newest_of_execution(arn + "3") is None
+
+
 async def test_a_decision_is_recorded_with_all_that_belongs_to_it(store: ClosableStore) -> None:
     """State, vote, payload, lease and audit come in one piece."""
     await store.mint(new())
@@ -526,6 +536,7 @@ async def test_a_notice_is_stored_once(store: ClosableStore) -> None:
         message=None,
         facts=(("By", "Marc"), ("At", "noon")),
         created_at=NOW,
+        about="approval-1",
     )
 
     assert await store.add_notice(notice)
