@@ -30,6 +30,7 @@ from app.clock import Clock, iso
 from app.errors import (
     BadForm,
     BadRequest,
+    SignoffError,
     StaleForm,
     StoreError,
     StoreUnconfirmed,
@@ -138,28 +139,26 @@ class DecisionPages:
         self._style = Markup(templates.get_template("pages/style.css").render())  # noqa: S704
         self._headers = _page_headers(self._style)
         self._unknown = {
-            wants_json: self._problem("unknown_link", None, wants_json=wants_json)
+            wants_json: self._problem("unknown_link", languages.reader(), wants_json=wants_json)
             for wants_json in (False, True)
         }
 
     async def get(self, link: str, *, wants_json: bool) -> Answer:
         """The page behind *link*. Records nothing, whoever asks and however often."""
 
-        async def page() -> Answer:
-            holder = self._service.holder(link)
+        async def page(holder: Holder) -> Answer:
             approval = await self._service.find(holder)
             now = self._clock()
             if is_open(approval, now):
                 return self._form_page(holder, approval, now, None, wants_json)
             return self._afterwards_page(holder, approval, now, False, wants_json)
 
-        return await self._truthfully(page, "unavailable", wants_json)
+        return await self._truthfully(link, page, "unavailable", wants_json)
 
     async def post(self, link: str, submission: Submission, *, wants_json: bool) -> Answer:
         """Decide, if *submission* is the filled-in form of the page behind *link*."""
 
-        async def page() -> Answer:
-            holder = self._service.holder(link)
+        async def page(holder: Holder) -> Answer:
             self._check_origin(submission)
             form = read_form(submission.content_type, submission.body)
             approval = await self._service.find(holder)
@@ -171,29 +170,46 @@ class DecisionPages:
                 approval = await self._record(holder, approval, form, submission)
             return self._afterwards_page(holder, approval, now, True, wants_json)
 
-        return await self._truthfully(page, "not_saved", wants_json)
+        return await self._truthfully(link, page, "not_saved", wants_json)
 
     def refuse(self, code: str, *, wants_json: bool) -> Answer:
         """The page that says why the request cannot be used, before its link was looked at."""
-        return self._problem(code, None, wants_json=wants_json)
+        return self._problem(code, self._languages.reader(), wants_json=wants_json)
 
     async def _truthfully(
-        self, page: Callable[[], Awaitable[Answer]], unavailable: str, wants_json: bool
+        self,
+        link: str,
+        page: Callable[[Holder], Awaitable[Answer]],
+        store_failed: str,
+        wants_json: bool,
     ) -> Answer:
         """*page*'s answer, or the page that says what is so instead; never an exception."""
         try:
-            return await page()
+            holder = self._service.holder(link)
         except UnknownLink:
             return self._unknown[wants_json]
-        except FormRefused as refused:
-            return self._problem(refused.reason, None, wants_json=wants_json)
+        try:
+            return await page(holder)
+        except UnknownLink:
+            return self._unknown[wants_json]
+        except FormRefused as exc:
+            code = exc.reason
         except StoreUnconfirmed:
-            return self._problem("not_confirmed", None, wants_json=wants_json)
+            code = "not_confirmed"
         except StoreError:
-            return self._problem(unavailable, None, wants_json=wants_json)
+            code = store_failed
         except Exception:
-            log.exception("decision page failed")
-            return self._problem("broken", None, wants_json=wants_json)
+            log.exception("decision page failed", extra={"approval": holder.approval_id})
+            code = "broken"
+        return self._problem(code, await self._reader_of(holder), wants_json=wants_json)
+
+    async def _reader_of(self, holder: Holder) -> Reader:
+        """How to speak to *holder*, as far as it can be found out while something is wrong."""
+        try:
+            approval = await self._service.find(holder)
+        except SignoffError:
+            return self._languages.reader()
+        return self._languages.reader(approval.request.recipients[holder.recipient])
 
     def _check_origin(self, submission: Submission) -> None:
         """Browsers say where a form was; ours can only have been here.
@@ -325,8 +341,7 @@ class DecisionPages:
             comment_label=reader.say("page.comment_label"),
         )
 
-    def _problem(self, code: str, reader: Reader | None, *, wants_json: bool) -> Answer:
-        reader = reader or self._languages.reader()
+    def _problem(self, code: str, reader: Reader, *, wants_json: bool) -> Answer:
         status = _STATUS.get(code, 400)
         heading = reader.say(f"problem.{code}_heading")
         sentence = reader.say(f"problem.{code}")

@@ -123,7 +123,7 @@ def test_the_plain_part_carries_everything_and_each_link_alone_on_its_line() -> 
         "\n"
         "Ana Ruiz writes:\n"
         "\n"
-        "  Release notes are in CHG-1182.\n"
+        "> Release notes are in CHG-1182.\n"
         "\n"
         "Change: CHG-1182\n"
         "Risk: medium\n"
@@ -263,6 +263,15 @@ def test_a_mail_without_requester_message_and_facts_is_whole() -> None:
     assert "None" not in text + part(asked(bare), "html")
 
 
+def test_what_the_workflow_says_cannot_pass_for_our_own_lines() -> None:
+    """In plain text a message is quoted and a fact is indented, whatever lines they hold."""
+    forged = "fine\n\nApprove...\nhttps://evil.example/d/x"
+    text = part(asked(approval(message=forged, facts=(("Risk", forged),))), "plain")
+
+    assert "> fine\n> \n> Approve...\n> https://evil.example/d/x\n" in text
+    assert "Risk: fine\n\n  Approve...\n  https://evil.example/d/x\n" in text
+
+
 def test_other_actions_are_asked_for_by_their_labels() -> None:
     """Actions that are not approve and reject appear as the workflow labels them."""
     actions = (
@@ -385,7 +394,7 @@ def test_a_notice_says_its_words_and_has_nothing_to_press() -> None:
     assert part(outgoing, "plain") == (
         "Approved: Deploy billing 4.2 to production\n"
         "\n"
-        "The workflow goes on.\n"
+        "> The workflow goes on.\n"
         "\n"
         "Outcome: approved\n"
         "Decided by: marc@example.com\n"

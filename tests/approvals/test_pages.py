@@ -5,11 +5,13 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from app.approvals.language import Languages
 from app.approvals.model import (
     Action,
     Approval,
@@ -21,12 +23,13 @@ from app.approvals.model import (
     State,
     Success,
 )
-from app.approvals.pages import Answer, Submission
+from app.approvals.pages import Answer, DecisionPages, Submission
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from tests.approvals.asked import (
     APPROVAL,
     BASE_URL,
     NOW,
+    TEMPLATES,
     FakeService,
     approval,
     decided,
@@ -812,6 +815,41 @@ async def test_a_failure_is_never_a_success_page(
     assert sentence in Page(answer).paragraphs()
     assert b"secret" not in answer.body
     assert ((b"retry-after", b"60") in answer.headers) is (status == 503)
+
+
+@pytest.mark.parametrize(
+    "submission",
+    [
+        Submission(FORM, b"decision=approve&decision=reject"),
+        Submission("text/plain", b""),
+        Submission(FORM, b"", origin="https://evil.example"),
+    ],
+)
+async def test_refusals_are_in_the_language_of_the_recipient(
+    tmp_path: Path, submission: Submission
+) -> None:
+    """Who is addressed in one language is not told off in another."""
+    (tmp_path / "languages").mkdir()
+    (tmp_path / "languages" / "de.toml").write_text(
+        '[language]\ntag = "de"\n'
+        '[problem]\nduplicate_field_heading = "Unklar"\nnot_a_form_heading = "Unklar"\n'
+        'cross_site_heading = "Unklar"\n',
+        encoding="utf-8",
+    )
+    service = fake_service(approval(recipients=(Recipient("m@example.com", None, "de"),)))
+    german = DecisionPages(
+        service=service,
+        nonces=service.links,
+        languages=Languages.load(tmp_path),
+        templates=TEMPLATES,
+        clock=lambda: service.now,
+        base_url=BASE_URL,
+    )
+
+    page = Page(await german.post(link(service), submission, wants_json=False))
+
+    assert page.words["h1"] == "Unklar"
+    assert page.all("html") == [{"lang": "de", "dir": "ltr"}]
 
 
 async def test_a_request_that_cannot_be_read_is_said_to_be_unavailable() -> None:
