@@ -263,7 +263,7 @@ def _for_people(
     meter: PrometheusMeter,
 ) -> tuple[DecisionPages, MailWorker]:
     templates = environment(settings.templates_dir)
-    languages = Languages.load(settings.templates_dir, settings.time_zone)
+    languages = Languages.load(settings.templates_dir, settings.time_zone, settings.language)
     pages = DecisionPages(
         service=approvals,
         nonces=links,
@@ -275,7 +275,7 @@ def _for_people(
     writer = MailWriter(
         templates,
         languages,
-        mail_from=Mailbox(settings.mail_from or ""),
+        mail_from=Mailbox.parse(settings.mail_from or ""),
         link=approvals.link,
     )
     return pages, MailWorker(store=store, writer=writer, channel=channel, meter=meter)

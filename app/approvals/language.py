@@ -104,18 +104,25 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Languages:
-    """All languages there are, by tag, and the zone of people who gave none."""
+    """All languages there are, by tag, and those of people who gave none."""
 
     by_tag: Mapping[str, Language]
     default_zone: str = "UTC"
+    default_tag: str = FALLBACK
     _readers: dict[tuple[str | None, str | None], Reader] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, override: Path | None = None, default_zone: str = "UTC") -> "Languages":
+    def load(
+        cls,
+        override: Path | None = None,
+        default_zone: str = "UTC",
+        default_tag: str = FALLBACK,
+    ) -> "Languages":
         """Every `languages/*.toml`, the operator's before ours.
 
         Raises:
-            StartRefused: a file cannot be used; the sentence names it and the place.
+            StartRefused: a file cannot be used (the sentence names it and the place), or there is
+                none for *default_tag*.
         """
         files = {path.stem: path for path in find(override, "languages/*.toml")}
         english = _parse(files[FALLBACK], None)
@@ -123,7 +130,10 @@ class Languages:
             tag.lower(): english if tag == FALLBACK else _parse(path, english)
             for tag, path in files.items()
         }
-        return cls(tongues, default_zone)
+        if default_tag.lower() not in tongues:
+            known = ", ".join(sorted(tongues))
+            raise StartRefused(f"SIGNOFF_LANGUAGE has no file in templates/languages: {known}.")
+        return cls(tongues, default_zone, default_tag)
 
     def reader(self, recipient: Recipient | None = None) -> Reader:
         """How to speak to *recipient*; without one, in the default language and zone."""
@@ -141,10 +151,10 @@ class Languages:
         return reader
 
     def _language(self, tag: str | None) -> Language:
-        for candidate in _ever_shorter(tag or FALLBACK):
+        for candidate in _ever_shorter(tag or self.default_tag):
             if candidate in self.by_tag:
                 return self.by_tag[candidate]
-        return self.by_tag[FALLBACK]
+        return self.by_tag[self.default_tag.lower()]
 
 
 def _ever_shorter(tag: str) -> Iterator[str]:

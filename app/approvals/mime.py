@@ -20,7 +20,7 @@ from email.policy import compat32
 
 import idna
 
-from app.errors import SignoffError
+from app.errors import SignoffError, StartRefused
 
 _LINE = 76  #: octets in a line of a body or of folded words (RFC 2045)
 _WORD_PAYLOAD = 45  #: UTF-8 octets in one encoded word: 60 in base64, 72 in all (RFC 2047: 75)
@@ -35,7 +35,7 @@ _DOMAIN = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _TOKEN = re.compile(r"[!-~]+(?: [!-~]+)*")
-_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_SETTING = re.compile(r"(?:(?P<name>[^<>]*)<)?(?P<address>[^<>\s]+)(?(name)>)")
 _LEADING_DOTS = re.compile(rb"^\.+", re.MULTILINE)
 _ADDRESS_MAX = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
 
@@ -52,6 +52,25 @@ class Mailbox:
 
     address: str
     name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Mailbox":
+        """The sender that an operator sets as ``address`` or ``Name <address>``.
+
+        Raises:
+            StartRefused: it is neither.
+        """
+        match = _SETTING.fullmatch(text.strip())
+        try:
+            if match is None:
+                raise NotMailable()
+            name = (match["name"] or "").strip(' "')
+            return cls(ascii_address(match["address"]), name or None)
+        except NotMailable as exc:
+            raise StartRefused(
+                "SIGNOFF_MAIL_FROM cannot be used: an address is needed, such as "
+                "Signoff <signoff@example.com>."
+            ) from exc
 
 
 @dataclass(frozen=True, slots=True)

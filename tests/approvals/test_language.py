@@ -105,6 +105,29 @@ def test_a_new_language_is_one_file(tmp_path: Path, tag: str) -> None:
     ]
 
 
+def test_who_names_no_language_gets_the_services(tmp_path: Path) -> None:
+    """A service can speak another language than English to whoever names none, or none it has."""
+    with_file(tmp_path, "de.toml", GERMAN)
+    languages = Languages.load(tmp_path, "Europe/Berlin", "de")
+
+    said = [
+        languages.reader(someone(tag)).say("page.you_act_as", address="m@example.com")
+        for tag in (None, "tlh", "en-GB")
+    ]
+
+    assert said == [
+        "Sie handeln als m@example.com.",
+        "Sie handeln als m@example.com.",
+        "You act as m@example.com.",
+    ]
+
+
+def test_a_service_language_without_a_file_stops_the_start() -> None:
+    """The sentence names the setting and the languages there are."""
+    with pytest.raises(StartRefused, match=r"SIGNOFF_LANGUAGE has no file .*: en"):
+        Languages.load(default_tag="tlh")
+
+
 @pytest.mark.parametrize(
     "text",
     ["{0.__class__}", "{title!r}", "%(title)s", "{{title}}", "{title:>99999999}", "${title}", "{"],

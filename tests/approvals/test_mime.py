@@ -20,6 +20,7 @@ from app.approvals.mime import (
     text_header,
     token_header,
 )
+from app.errors import StartRefused
 
 SMUGGLED = [
     "=?utf-8?q?a=0d=0aBcc:_evil=40x?=",
@@ -167,6 +168,31 @@ def test_domains_of_other_scripts_are_written_in_ascii(address: str, ascii_: str
 def test_names_are_quoted_as_they_need(name: str | None, value: str) -> None:
     """Plain names stay plain, others are quoted or encoded."""
     assert mailbox_header("To", Mailbox("marc@example.com", name)).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "mailbox"),
+    [
+        ("ok@example.com", Mailbox("ok@example.com")),
+        (" ok@example.com ", Mailbox("ok@example.com")),
+        ("<ok@example.com>", Mailbox("ok@example.com")),
+        ("Acme Approvals <ok@example.com>", Mailbox("ok@example.com", "Acme Approvals")),
+        ('"Acme, Inc." <ok@example.com>', Mailbox("ok@example.com", "Acme, Inc.")),
+    ],
+)
+def test_an_operator_writes_a_sender_with_or_without_a_name(text: str, mailbox: Mailbox) -> None:
+    """A setting may hold an address, or a name and an address."""
+    assert Mailbox.parse(text) == mailbox
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Acme", "Acme ok@example.com", "Acme <ok@example.com", "a@b.c, d@e.f", "<>", "a@b>"],
+)
+def test_a_sender_that_is_no_address_is_refused(text: str) -> None:
+    """What is no address is not guessed at; the sentence names the setting."""
+    with pytest.raises(StartRefused, match="SIGNOFF_MAIL_FROM cannot be used"):
+        Mailbox.parse(text)
 
 
 def test_several_addresses_stand_on_a_line_each() -> None:
