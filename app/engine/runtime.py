@@ -463,8 +463,10 @@ class Engine:
             # A far moment may be beyond what a datetime holds; the loop looks again anyway.
             rest_s = min(rest_s, max(0.0, (row[0] - to_ms(now)) / 1000))
         self._rests_until_ms = to_ms(now + timedelta(seconds=rest_s))
+        # Not wait_for: in Python 3.11 it may swallow the cancellation that stops the loop.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), rest_s)
+            async with asyncio.timeout(rest_s):
+                await self._wake.wait()
         self._rests_until_ms = 0
 
     # Calls
