@@ -38,6 +38,7 @@ from app.metrics import NO_METER, Meter
 
 log = logging.getLogger(__name__)
 
+SENDERS = 2  #: for each connection: while one mail is handed over, another is written or stored
 BATCH = 12  #: mails claimed at once
 SEND_TIMEOUT_S = 25.0  #: for one mail, connecting included
 LEASE = timedelta(seconds=60)  #: how long a crash delays the mails it held
@@ -109,7 +110,7 @@ class MailWorker:
         """Send all that is due now; return when it is settled or put off."""
         self._down = False
         async with asyncio.TaskGroup() as senders:
-            for _ in range(self._channel.width):
+            for _ in range(self._channel.width * SENDERS):
                 senders.create_task(self._send_claimed())
 
     async def _run(self) -> None:

@@ -398,7 +398,7 @@ async def test_a_worker_stopped_in_the_middle_gives_back_what_it_holds(office: O
     sent_before = len(gated.sent)
     await office.another_worker().send_due()
 
-    assert sent_before == 4
+    assert sent_before == 8
     assert len(gated.sent) == 10
 
 
