@@ -11,7 +11,7 @@ from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Protocol
 
-from app.engine.payload import Payload
+from app.engine.payload import EMPTY, Payload
 from app.engine.resource import Resource
 from app.strict_json import Json
 
@@ -225,6 +225,19 @@ class Dispatch:
 
 #: id, previous id, milliseconds, type, details
 Event = tuple[int, int, int, str, dict[str, Json] | None]
+
+
+def dispatched(execution: Execution, frame: Frame, resource: Resource) -> Dispatch:
+    """The call that a scheduled frame owes."""
+    return Dispatch(
+        execution_id=execution.id,
+        execution_arn=execution.arn,
+        frame=frame.id,
+        attempt=frame.attempt,
+        resource=resource,
+        arguments=frame.arguments or EMPTY,
+        deadline_ms=frame.timeout_ms,
+    )
 
 
 @dataclass(slots=True)

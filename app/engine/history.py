@@ -6,9 +6,11 @@ An event is kept as a short tuple (see `execution.Event`) and takes its wire sha
 from collections.abc import Mapping
 
 from app.engine.execution import Event
+from app.engine.resource import Family, Resource
 from app.strict_json import Json
 
 MAX_EVENTS = 25_000  #: the last event an execution may have
+Details = dict[str, Json]
 TERMINAL = frozenset(
     {"ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
 )
@@ -45,3 +47,20 @@ def _details(details: Mapping[str, Json], *, include_data: bool) -> dict[str, Js
             if not include_data:
                 del shown[name]
     return shown
+
+
+def named(resource: Resource) -> Details:
+    """The members that name a task's resource in its events; a function's events have none."""
+    if resource.family is Family.SERVICE:
+        return {"resourceType": resource.service, "resource": resource.shown}
+    return {}
+
+
+def failed(error: str | None, cause: str | None) -> Details:
+    """Error and cause, where there are any."""
+    details: Details = {}
+    if error is not None:
+        details["error"] = error
+    if cause is not None:
+        details["cause"] = cause
+    return details

@@ -1,40 +1,24 @@
-"""`Engine`: the verbs of the Step Functions API, and the one loop that serves what is due.
+"""`Engine`: the verbs of the Step Functions API."""
 
-Each signal is one `Database.write`: load what it concerns, `step`, save. Works run one after the
-other, so two signals for one execution need no lock and meet no conflict; many of them share one
-commit. Only after the commit are connectors called. What waits is rows: no thread, coroutine or
-timer stands for an execution.
-"""
-
-import asyncio
-import logging
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import timedelta
 
 from app.clock import Clock, to_ms, utc_now
 from app.engine.arns import Arns
-from app.engine.dispatch import Dispatcher
+from app.engine.conductor import Conductor
 from app.engine.execution import (
-    Dispatch,
-    Due,
     Execution,
-    Signal,
     Start,
     Status,
     Stop,
-    StoredFrames,
     TaskFailed,
     TaskHeartbeat,
     TaskSignal,
-    TaskSubmitted,
     TaskSucceeded,
     Transition,
 )
 from app.engine.executions import Executions
-from app.engine.failures import TASK_FAILED, StateFailure
 from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
 from app.engine.machines import STANDARD, Machines, Revision
@@ -49,38 +33,15 @@ from app.engine.requests import (
 )
 from app.engine.resources import Resources
 from app.engine.resources.connector import Surroundings
-from app.engine.states import Task
-from app.engine.step import StaleSignal, abandon, dispatch, step
-from app.engine.store import (
-    ExecutionRow,
-    SqliteFrames,
-    insert_execution,
-    load_execution,
-    save,
-    split_key,
-    token_key,
-    within,
-)
+from app.engine.step import StaleSignal
+from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tokens import PageTokens, TokenMint
-from app.errors import (
-    ExecutionAlreadyExists,
-    StoreError,
-    TaskTimedOut,
-)
+from app.errors import ExecutionAlreadyExists, TaskTimedOut
 from app.metrics import NO_METER, Meter
 from app.sqlite import Database
 from app.strict_json import Json
 
-log = logging.getLogger(__name__)
-
 MAX_DURATION_MS = 365 * 86_400_000  #: of an execution
-DUE_AT_ONCE = 256  #: how many due frames are served together
-LONGEST_REST_S = 3_600.0  #: the loop looks again at least this often
-PAUSE_S = 1.0  #: after the store refused
-
-_DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
-_NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
-_OWED = "SELECT key FROM frames WHERE phase = 1 LIMIT ?"
 
 
 class Engine:
@@ -105,11 +66,10 @@ class Engine:
         self._tokens = TokenMint(key)
         self._machines = Machines(database, self.arns, clock, pages)
         self._executions = Executions(database, self.arns, self._machines, pages)
-        self._resources = Resources(Surroundings(self.arns, dict(functions or {})))
-        self._dispatcher = Dispatcher(self._perform, self._read_owed)
-        self._wake = asyncio.Event()
-        self._rests_until_ms = 0  # what the loop waits for
-        self._loop: asyncio.Task[None] | None = None
+        resources = Resources(Surroundings(self.arns, dict(functions or {})))
+        self._conductor = Conductor(
+            database, self._machines, self._executions, resources, self._tokens, clock, meter
+        )
         self._lock: DirectoryLock | None = None
 
     async def start(self) -> None:
@@ -119,25 +79,17 @@ class Engine:
             StartRefused: another engine has the directory.
         """
         self._lock = DirectoryLock.take(self._database.path.parent)
-        self._dispatcher.recover()
-        self._loop = asyncio.get_running_loop().create_task(self._serve())
+        await self._conductor.start()
 
     async def stop(self) -> None:
         """Stop serving and calling. What waits, waits in the database."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-        await self._dispatcher.stop()
+        await self._conductor.stop()
         if self._lock is not None:
             self._lock.release()
 
     async def idle(self) -> None:
         """Return when all executions wait for someone, or for a later moment."""
-        while True:
-            await self._dispatcher.idle()
-            served = await self.serve_due()
-            if not served and not self._dispatcher.busy:
-                return
+        await self._conductor.idle()
 
     # State machines
 
@@ -239,12 +191,12 @@ class Engine:
                 execution.started_ms = started_ms
                 return execution, None
             insert_execution(connection, execution, revision.machine_id, revision.id, trace_header)
-            return execution, self._step(connection, revision, execution, Start(), now_ms)
+            return execution, self._conductor.step(connection, revision, execution, Start(), now_ms)
 
         execution, made = await self._database.write(work)
         if made is not None:
             self._meter.count("signoff_executions_started")
-            self._after(made)
+            self._conductor.after(made)
         return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
 
     def _new(self, revision: Revision, name: str, payload: Payload, now_ms: int) -> Execution:
@@ -276,7 +228,7 @@ class Engine:
             return None
         status, given, started_ms = row
         same = Payload.of_text(given).value == execution.input.value
-        if status != 0 or not same:
+        if status != RUNNING or not same:
             raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.arn}'")
         return int(started_ms)
 
@@ -326,11 +278,11 @@ class Engine:
             row = self._executions.find(execution_arn, within(connection))
             if row.status is not Status.RUNNING:
                 return row.stopped_ms or now_ms, None
-            return now_ms, self._advance(connection, row, Stop(error, cause), now_ms)
+            return now_ms, self._conductor.advance(connection, row, Stop(error, cause), now_ms)
 
         stopped_ms, made = await self._database.write(work)
         if made is not None:
-            self._after(made)
+            self._conductor.after(made)
         return {"stopDate": stopped_ms / 1000}
 
     # Tasks
@@ -358,159 +310,7 @@ class Engine:
 
     async def _answer(self, execution_id: int, signal: TaskSignal) -> Json:
         try:
-            await self._signal(execution_id, signal)
+            await self._conductor.signal(execution_id, signal)
         except StaleSignal as exc:
             raise TaskTimedOut() from exc
         return {}
-
-    # Signals
-
-    async def _signal(self, execution_id: int, signal: Signal) -> None:
-        """Let a signal take effect, durably.
-
-        Raises:
-            StaleSignal: nothing waits for it.
-        """
-        now_ms = to_ms(self._clock())
-
-        def work(connection: sqlite3.Connection) -> Transition:
-            row = load_execution(within(connection), execution_id)
-            if row is None:
-                raise StaleSignal()
-            return self._advance(connection, row, signal, now_ms)
-
-        self._after(await self._database.write(work))
-
-    def _advance(
-        self, connection: sqlite3.Connection, row: ExecutionRow, signal: Signal, now_ms: int
-    ) -> Transition:
-        if row.status is not Status.RUNNING:
-            raise StaleSignal()
-        query = within(connection)
-        revision = self._machines.to_run(query, row.revision)
-        execution = self._executions.running(query, row, revision)
-        return self._step(connection, revision, execution, signal, now_ms)
-
-    def _step(
-        self,
-        connection: sqlite3.Connection,
-        revision: Revision,
-        execution: Execution,
-        signal: Signal,
-        now_ms: int,
-    ) -> Transition:
-        frames = SqliteFrames(within(connection), execution)
-        mint = self._tokens.mint
-        try:
-            made = step(revision.machine, execution, frames, signal, now_ms, mint)
-        except StaleSignal:
-            raise
-        except Exception:
-            # A fault of ours. Trying again would fail again, for ever; other executions go on.
-            log.exception("an execution could not be stepped", extra={"execution": execution.arn})
-            made = abandon(execution, now_ms)
-        save(connection, made)
-        if not made.ended and revision.machine_id in self._machines.deleting:
-            # Its machine was deleted: AWS ends executions at their next transition.
-            made = step(revision.machine, made.execution, StoredFrames(), Stop(), now_ms, mint)
-            save(connection, made)
-        if made.ended:
-            self._machines.finish_deleting(connection, revision.machine_id)
-        return made
-
-    def _after(self, made: Transition) -> None:
-        """What follows from a committed transition."""
-        if made.ended:
-            status = made.execution.status.value
-            self._meter.count("signoff_executions_ended", status=status)
-            return
-        self._dispatcher.offer(made.calls)
-        moments = [frame.due_ms(made.execution) for frame in made.frames.values()]
-        if any(moment is not None and moment < self._rests_until_ms for moment in moments):
-            self._wake.set()
-
-    # What is due
-
-    async def _serve(self) -> None:
-        while True:
-            try:
-                while await self.serve_due():
-                    pass
-                await self._rest()
-            except StoreError:
-                log.warning("the store refused; what is due waits")
-                await asyncio.sleep(PAUSE_S)
-
-    async def serve_due(self) -> int:
-        """Serve what is due by now, or some of it; how many frames that were."""
-        now_ms = to_ms(self._clock())
-        keys = [row[0] for row in self._database.read(_DUE, (now_ms, DUE_AT_ONCE))]
-        await asyncio.gather(*(self._serve_one(*split_key(key)) for key in keys))
-        return len(keys)
-
-    async def _serve_one(self, execution_id: int, frame: int) -> None:
-        try:
-            await self._signal(execution_id, Due(frame))
-        except StaleSignal:
-            log.debug("a moment came for nothing")
-
-    async def _rest(self) -> None:
-        self._wake.clear()
-        row = self._database.read_one(_NEXT_DUE)
-        now = self._clock()
-        rest_s = LONGEST_REST_S
-        if row is not None and row[0] is not None:
-            # A far moment may be beyond what a datetime holds; the loop looks again anyway.
-            rest_s = min(rest_s, max(0.0, (row[0] - to_ms(now)) / 1000))
-        self._rests_until_ms = to_ms(now + timedelta(seconds=rest_s))
-        # Not wait_for: in Python 3.11 it may swallow the cancellation that stops the loop.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest_s):
-                await self._wake.wait()
-        self._rests_until_ms = 0
-
-    # Calls
-
-    async def _perform(self, call: Dispatch) -> None:
-        """Make one call and record its answer, if anyone still waits for it."""
-        signal = await self._call(call)
-        while True:
-            try:
-                await self._signal(call.execution_id, signal)
-                return
-            except StaleSignal:
-                return
-            except StoreError:
-                # The answer is only here. Until it is recorded, the call stays owed.
-                log.warning("the store refused an answer", extra={"execution": call.execution_arn})
-                await asyncio.sleep(PAUSE_S)
-
-    async def _call(self, call: Dispatch) -> Signal:
-        try:
-            output = await self._resources.call(call)
-        except StateFailure as failure:
-            return TaskFailed(call.frame, call.attempt, failure.error, failure.cause)
-        except Exception:
-            log.exception("a connector failed", extra={"execution": call.execution_arn})
-            cause = "The call could not be made because of an internal error."
-            return TaskFailed(call.frame, call.attempt, TASK_FAILED, cause)
-        if call.resource.waits_for_token:
-            return TaskSubmitted(call.frame, call.attempt, output)
-        return TaskSucceeded(call.frame, call.attempt, output)
-
-    def _read_owed(self, count: int) -> list[Dispatch]:
-        keys = [split_key(row[0]) for row in self._database.read(_OWED, (count,))]
-        return [call for key in keys if (call := self._owed(*key)) is not None]
-
-    def _owed(self, execution_id: int, frame_id: int) -> Dispatch | None:
-        query = self._database.read
-        row = load_execution(query, execution_id)
-        if row is None:
-            return None
-        revision = self._machines.to_run(query, row.revision)
-        execution = self._executions.running(query, row, revision)
-        frame = SqliteFrames(query, execution).get(frame_id)
-        state = revision.machine.states[frame.state] if frame else None
-        if frame is None or not isinstance(state, Task):
-            return None
-        return dispatch(execution, frame, state.resource)

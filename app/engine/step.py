@@ -17,14 +17,12 @@ Branches take turns: each enters its state before any leaves it, as AWS interlea
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
-from app.clock import from_ms, iso
+from app.engine.context import Mint, context_object
 from app.engine.execution import (
     ROOT,
-    Dispatch,
     Due,
     Execution,
     Frame,
@@ -41,6 +39,7 @@ from app.engine.execution import (
     TaskSubmitted,
     TaskSucceeded,
     Transition,
+    dispatched,
 )
 from app.engine.failures import (
     HEARTBEAT_TIMEOUT,
@@ -51,20 +50,15 @@ from app.engine.failures import (
     StateFailure,
 )
 from app.engine.flow import Scope
-from app.engine.history import MAX_EVENTS, TERMINAL
-from app.engine.payload import EMPTY, Payload
+from app.engine.history import MAX_EVENTS, TERMINAL, Details, failed, named
+from app.engine.payload import Payload
 from app.engine.resource import Family, Resource
 from app.engine.retry import first_match
 from app.engine.states import Call, Fork, Proceed, Raise, Sleep, State, StateMachine, Task, Want
 from app.errors import SignoffError
-from app.strict_json import Json
 
 SLICE = 500  #: units of work in one step: a transition is one, and so is each...
 SLICE_BYTES = 2_048  #: ...of this many bytes of its data
-
-#: makes the task token of (execution, frame, attempt)
-Mint = Callable[[int, int, int], str]
-Details = dict[str, Json]
 
 
 class StaleSignal(SignoffError):
@@ -130,7 +124,6 @@ class _Stepper:
         self._new: set[int] = set()  # made in this step: no store knows them
         self._queue: deque[tuple[Frame, Proceed | None]] = deque()
         self._left = SLICE
-        self._shared_context: Json = None
 
     def transition(self) -> Transition:
         """All that this step changed."""
@@ -151,7 +144,7 @@ class _Stepper:
             case Due(frame_id):
                 self._due(frame_id)
             case Stop(error, cause):
-                self._end(Status.ABORTED, "ExecutionAborted", _failure(error, cause), 0)
+                self._end(Status.ABORTED, "ExecutionAborted", failed(error, cause), 0)
                 self.execution.error, self.execution.cause = error, cause
             case _:
                 self._task(signal)
@@ -228,15 +221,15 @@ class _Stepper:
         self._note(frame, prefix + "Scheduled", self._scheduled(resource, call))
         frame.attempt = frame.last_event
         # Written now rather than at the connector's answer: AWS shows it while the call runs.
-        self._note(frame, prefix + "Started", _named(resource) or None)
+        self._note(frame, prefix + "Started", named(resource) or None)
         frame.phase, frame.arguments = Phase.SCHEDULED, call.arguments
         frame.heartbeat_s = call.heartbeat_s
         frame.timeout_ms = self._in_seconds(call.timeout_s)
         frame.heartbeat_ms = self._in_seconds(call.heartbeat_s)
-        self._made.calls.append(dispatch(self.execution, frame, resource))
+        self._made.calls.append(dispatched(self.execution, frame, resource))
 
     def _scheduled(self, resource: Resource, call: Call) -> Details:
-        details = _named(resource)
+        details = named(resource)
         if resource.family is Family.SERVICE:
             details |= {"region": self.execution.region, "parameters": call.arguments.text}
         else:
@@ -258,7 +251,7 @@ class _Stepper:
         if output.too_large:
             self._failed(frame, task, "Failed", SizeFailure(task.resource.producer))
             return
-        details = _named(task.resource) | {"output": output.text}
+        details = named(task.resource) | {"output": output.text}
         self._note(frame, task.resource.family.value + "Submitted", details)
         frame.phase, frame.arguments = Phase.SUBMITTED, None
 
@@ -266,12 +259,12 @@ class _Stepper:
         if output.too_large:
             self._failed(frame, task, "Failed", SizeFailure(task.resource.producer))
             return
-        details = _named(task.resource) | {"output": output.text}
+        details = named(task.resource) | {"output": output.text}
         self._note(frame, task.resource.family.value + "Succeeded", details)
         self._leave(frame, output)
 
     def _failed(self, frame: Frame, task: Task, how: str, failure: StateFailure) -> None:
-        details = _named(task.resource) | _failure(failure.shown_error, failure.cause)
+        details = named(task.resource) | failed(failure.shown_error, failure.cause)
         self._note(frame, task.resource.family.value + how, details)
         self._fail(frame, failure)
 
@@ -469,7 +462,7 @@ class _Stepper:
     def end_failed(self, error: str | None, cause: str | None, previous: int) -> None:
         """End it as FAILED."""
         self.execution.error, self.execution.cause = error, cause
-        self._end(Status.FAILED, "ExecutionFailed", _failure(error, cause), previous)
+        self._end(Status.FAILED, "ExecutionFailed", failed(error, cause), previous)
 
     def _end(self, status: Status, kind: str, details: Details, previous: int) -> None:
         self._emit(kind, details, previous)
@@ -530,43 +523,10 @@ class _Stepper:
             self._made.calls = [call for call in self._made.calls if call.frame not in gone]
 
     def _scope(self, frame: Frame, state: State) -> Scope:
-        seed = f"{self.execution.seed}:{frame.id}:{self.execution.events}"
-        return Scope(self.now_ms, seed, lambda: self._context(frame, state), frame.variables)
-
-    def _context(self, frame: Frame, state: State) -> Json:
-        shown: dict[str, Any] = {
-            "Name": state.name,
-            "EnteredTime": iso(from_ms(frame.entered_ms)),
-        }
-        context = {**self._execution_context(), "State": shown}
-        if isinstance(state, Task):
-            shown["RetryCount"] = sum(frame.retries.values())
-            if state.resource.waits_for_token:
-                # Before it is scheduled: the scheduled event is the next one.
-                attempt = frame.attempt if frame.arguments or frame.phase is Phase.SUBMITTED else 0
-                context["Task"] = {
-                    "Token": self._mint(
-                        self.execution.id, frame.id, attempt or self.execution.events + 1
-                    )
-                }
-        return context
-
-    def _execution_context(self) -> Mapping[str, Json]:
-        if self._shared_context is None:
-            run = self.execution
-            self._shared_context = {
-                "Execution": {
-                    "Id": run.arn,
-                    "Input": run.input.value,
-                    "Name": run.name,
-                    "RoleArn": run.role_arn,
-                    "StartTime": iso(from_ms(run.started_ms)),
-                    "RedriveCount": 0,
-                },
-                "StateMachine": {"Id": run.machine_arn, "Name": run.machine_name},
-            }
-        shared: Mapping[str, Json] = self._shared_context
-        return shared
+        run = self.execution
+        seed = f"{run.seed}:{frame.id}:{run.events}"
+        make_context = partial(context_object, run, frame, state, self._mint)
+        return Scope(self.now_ms, seed, make_context, frame.variables)
 
 
 _NO_MACHINE = StateMachine("", {})
@@ -574,31 +534,3 @@ _NO_MACHINE = StateMachine("", {})
 
 def _no_mint(_execution: int, _frame: int, _attempt: int) -> str:
     return ""
-
-
-def dispatch(execution: Execution, frame: Frame, resource: Resource) -> Dispatch:
-    """The call that a scheduled frame owes."""
-    return Dispatch(
-        execution_id=execution.id,
-        execution_arn=execution.arn,
-        frame=frame.id,
-        attempt=frame.attempt,
-        resource=resource,
-        arguments=frame.arguments or EMPTY,
-        deadline_ms=frame.timeout_ms,
-    )
-
-
-def _named(resource: Resource) -> Details:
-    if resource.family is Family.SERVICE:
-        return {"resourceType": resource.service, "resource": resource.shown}
-    return {}
-
-
-def _failure(error: str | None, cause: str | None) -> Details:
-    details: Details = {}
-    if error is not None:
-        details["error"] = error
-    if cause is not None:
-        details["cause"] = cause
-    return details

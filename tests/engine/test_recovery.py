@@ -15,14 +15,14 @@ from tests.engine.driving import Driver, Flaky, invoked, only, parked
 
 async def crash(driver: Driver) -> None:
     """End as a killed process does: nothing is finished, the kernel lets go of the lock."""
-    engine = driver.engine
-    assert engine._loop is not None
-    assert engine._lock is not None
-    engine._loop.cancel()
-    for task in engine._dispatcher._tasks:
+    conductor, lock = driver.engine._conductor, driver.engine._lock
+    assert conductor._loop is not None
+    assert lock is not None
+    conductor._loop.cancel()
+    for task in conductor._dispatcher._tasks:
         task.cancel()
     await asyncio.sleep(0)
-    engine._lock.release()
+    lock.release()
     await driver.database.close()
 
 

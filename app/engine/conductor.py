@@ -1,0 +1,254 @@
+"""Taking signals to executions: one transaction each; then the calls, and whatever is due.
+
+A signal is one `Database.write`: load what it concerns, `step`, save. Works run one after the
+other, so two signals for one execution need no lock and meet no conflict; many of them share one
+commit. Only after the commit are connectors called. What waits is rows: one loop serves what
+becomes due, and no thread, coroutine or timer stands for an execution.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from contextlib import suppress
+from datetime import timedelta
+
+from app.clock import Clock, to_ms
+from app.engine.dispatch import Dispatcher
+from app.engine.execution import (
+    Dispatch,
+    Due,
+    Execution,
+    Signal,
+    Status,
+    Stop,
+    StoredFrames,
+    TaskFailed,
+    TaskSubmitted,
+    TaskSucceeded,
+    Transition,
+    dispatched,
+)
+from app.engine.executions import Executions
+from app.engine.failures import TASK_FAILED, StateFailure
+from app.engine.machines import Machines, Revision
+from app.engine.resources import Resources
+from app.engine.states import Task
+from app.engine.step import StaleSignal, abandon, step
+from app.engine.store import (
+    ExecutionRow,
+    SqliteFrames,
+    load_execution,
+    save,
+    split_key,
+    within,
+)
+from app.engine.tokens import TokenMint
+from app.errors import StoreError
+from app.metrics import Meter
+from app.sqlite import Database
+
+log = logging.getLogger(__name__)
+
+DUE_AT_ONCE = 256  #: how many due frames are served together
+LONGEST_REST_S = 3_600.0  #: the loop looks again at least this often
+PAUSE_S = 1.0  #: after the store refused
+
+_DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
+_NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
+_OWED = "SELECT key FROM frames WHERE phase = 1 LIMIT ?"
+
+
+class Conductor:
+    """Moves executions on."""
+
+    def __init__(
+        self,
+        database: Database,
+        machines: Machines,
+        executions: Executions,
+        resources: Resources,
+        tokens: TokenMint,
+        clock: Clock,
+        meter: Meter,
+    ) -> None:
+        self._database = database
+        self._machines = machines
+        self._executions = executions
+        self._resources = resources
+        self._tokens = tokens
+        self._clock = clock
+        self._meter = meter
+        self._dispatcher = Dispatcher(self._perform, self._read_owed)
+        self._wake = asyncio.Event()
+        self._rests_until_ms = 0  # what the loop waits for
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take up what is owed, and serve what becomes due."""
+        self._dispatcher.recover()
+        self._loop = asyncio.get_running_loop().create_task(self._serve())
+
+    async def stop(self) -> None:
+        """Stop serving and calling. What waits, waits in the database."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._dispatcher.stop()
+
+    async def idle(self) -> None:
+        """Return when all executions wait for someone, or for a later moment."""
+        while True:
+            await self._dispatcher.idle()
+            served = await self.serve_due()
+            if not served and not self._dispatcher.busy:
+                return
+
+    async def signal(self, execution_id: int, signal: Signal) -> None:
+        """Let a signal take effect, durably.
+
+        Raises:
+            StaleSignal: nothing waits for it.
+        """
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> Transition:
+            row = load_execution(within(connection), execution_id)
+            if row is None:
+                raise StaleSignal()
+            return self.advance(connection, row, signal, now_ms)
+
+        self.after(await self._database.write(work))
+
+    def advance(
+        self, connection: sqlite3.Connection, row: ExecutionRow, signal: Signal, now_ms: int
+    ) -> Transition:
+        if row.status is not Status.RUNNING:
+            raise StaleSignal()
+        query = within(connection)
+        revision = self._machines.to_run(query, row.revision)
+        execution = self._executions.running(query, row, revision)
+        return self.step(connection, revision, execution, signal, now_ms)
+
+    def step(
+        self,
+        connection: sqlite3.Connection,
+        revision: Revision,
+        execution: Execution,
+        signal: Signal,
+        now_ms: int,
+    ) -> Transition:
+        frames = SqliteFrames(within(connection), execution)
+        mint = self._tokens.mint
+        try:
+            made = step(revision.machine, execution, frames, signal, now_ms, mint)
+        except StaleSignal:
+            raise
+        except Exception:
+            # A fault of ours. Trying again would fail again, for ever; other executions go on.
+            log.exception("an execution could not be stepped", extra={"execution": execution.arn})
+            made = abandon(execution, now_ms)
+        save(connection, made)
+        if not made.ended and revision.machine_id in self._machines.deleting:
+            # Its machine was deleted: AWS ends executions at their next transition.
+            made = step(revision.machine, made.execution, StoredFrames(), Stop(), now_ms, mint)
+            save(connection, made)
+        if made.ended:
+            self._machines.finish_deleting(connection, revision.machine_id)
+        return made
+
+    def after(self, made: Transition) -> None:
+        """What follows from a committed transition."""
+        if made.ended:
+            status = made.execution.status.value
+            self._meter.count("signoff_executions_ended", status=status)
+            return
+        self._dispatcher.offer(made.calls)
+        moments = [frame.due_ms(made.execution) for frame in made.frames.values()]
+        if any(moment is not None and moment < self._rests_until_ms for moment in moments):
+            self._wake.set()
+
+    # What is due
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                while await self.serve_due():
+                    pass
+                await self._rest()
+            except StoreError:
+                log.warning("the store refused; what is due waits")
+                await asyncio.sleep(PAUSE_S)
+
+    async def serve_due(self) -> int:
+        """Serve what is due by now, or some of it; how many frames that were."""
+        now_ms = to_ms(self._clock())
+        keys = [row[0] for row in self._database.read(_DUE, (now_ms, DUE_AT_ONCE))]
+        await asyncio.gather(*(self._serve_one(*split_key(key)) for key in keys))
+        return len(keys)
+
+    async def _serve_one(self, execution_id: int, frame: int) -> None:
+        try:
+            await self.signal(execution_id, Due(frame))
+        except StaleSignal:
+            log.debug("a moment came for nothing")
+
+    async def _rest(self) -> None:
+        self._wake.clear()
+        row = self._database.read_one(_NEXT_DUE)
+        now = self._clock()
+        rest_s = LONGEST_REST_S
+        if row is not None and row[0] is not None:
+            # A far moment may be beyond what a datetime holds; the loop looks again anyway.
+            rest_s = min(rest_s, max(0.0, (row[0] - to_ms(now)) / 1000))
+        self._rests_until_ms = to_ms(now + timedelta(seconds=rest_s))
+        # Not wait_for: in Python 3.11 it may swallow the cancellation that stops the loop.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest_s):
+                await self._wake.wait()
+        self._rests_until_ms = 0
+
+    # Calls
+
+    async def _perform(self, call: Dispatch) -> None:
+        """Make one call and record its answer, if anyone still waits for it."""
+        signal = await self._call(call)
+        while True:
+            try:
+                await self.signal(call.execution_id, signal)
+                return
+            except StaleSignal:
+                return
+            except StoreError:
+                # The answer is only here. Until it is recorded, the call stays owed.
+                log.warning("the store refused an answer", extra={"execution": call.execution_arn})
+                await asyncio.sleep(PAUSE_S)
+
+    async def _call(self, call: Dispatch) -> Signal:
+        try:
+            output = await self._resources.call(call)
+        except StateFailure as failure:
+            return TaskFailed(call.frame, call.attempt, failure.error, failure.cause)
+        except Exception:
+            log.exception("a connector failed", extra={"execution": call.execution_arn})
+            cause = "The call could not be made because of an internal error."
+            return TaskFailed(call.frame, call.attempt, TASK_FAILED, cause)
+        if call.resource.waits_for_token:
+            return TaskSubmitted(call.frame, call.attempt, output)
+        return TaskSucceeded(call.frame, call.attempt, output)
+
+    def _read_owed(self, count: int) -> list[Dispatch]:
+        keys = [split_key(row[0]) for row in self._database.read(_OWED, (count,))]
+        return [call for key in keys if (call := self._owed(*key)) is not None]
+
+    def _owed(self, execution_id: int, frame_id: int) -> Dispatch | None:
+        query = self._database.read
+        row = load_execution(query, execution_id)
+        if row is None:
+            return None
+        revision = self._machines.to_run(query, row.revision)
+        execution = self._executions.running(query, row, revision)
+        frame = SqliteFrames(query, execution).get(frame_id)
+        state = revision.machine.states[frame.state] if frame else None
+        if frame is None or not isinstance(state, Task):
+            return None
+        return dispatched(execution, frame, state.resource)
