@@ -7,8 +7,8 @@ table; an error is never called a rejection, and every page names one next step.
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.approvals.asking import requester_name, what_followed
 from app.approvals.language import Reader
-from app.approvals.messages import ending, requester_name
 from app.approvals.model import Action, Approval, Decision, Holder, State
 
 
@@ -115,7 +115,7 @@ def _expired(onlooker: Onlooker) -> Afterwards:
     sentence = reader.say(
         "after.expired",
         when=reader.full(request.expires_at),
-        ending=reader.say(f"expiry.ended_{ending(request.on_expiry)}"),
+        ending=what_followed(request, reader),
     )
     return Afterwards(
         status=410,

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, Template
 from markupsafe import escape
 
+from app.approvals.asking import asks, deadline, requester_name, style_of, writes
 from app.approvals.channels import OutgoingMail
 from app.approvals.language import Languages, Reader
 from app.approvals.mime import (
@@ -27,15 +28,13 @@ from app.approvals.mime import (
     token_header,
 )
 from app.approvals.model import (
-    Action,
     Approval,
     Mail,
     MailKind,
     Notice,
-    Outcome,
     Person,
     Recipient,
-    Success,
+    State,
 )
 from app.approvals.plain_text import clip, lines, one_line
 
@@ -51,7 +50,9 @@ _LOOKS = {
     "danger": ("#ffffff", "#b42318", "#b42318"),
     "default": ("#ffffff", "#0b0c0c", "#0b0c0c"),
 }
-_KNOWN_ACTIONS = frozenset({"approve", "reject"})
+
+#: a decision was made, but the workflow went another way
+_NOT_USED = frozenset({State.TOO_LATE, State.SUPERSEDED})
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -114,16 +115,17 @@ class MailWriter:
         reader = self._languages.reader(recipient)
         title = one_line(notice.subject or (_outcome_title(about, reader) if about else ""))
         outcome = tuple(_outcome_facts(about, reader)) if about else ()
+        facts = _plain_facts((*outcome, *notice.facts))
         content = _Content(
             subject=title,
             sender_name=self._service,
             reply_to=None,
             message=lines(notice.message) if notice.message else None,
-            facts=_plain_facts((*outcome, *notice.facts)),
+            facts=facts,
             words={
                 "title": title,
                 "asks": None,
-                "preheader": clip(one_line(notice.message or ""), 140),
+                "preheader": _preheader(notice.message, facts),
                 "message_from": reader.say("ask.writes_nobody"),
                 "more": reader.say("mail.notice_more"),
                 "sent_to": reader.say("mail.notice_sent_to", address=recipient.email),
@@ -136,24 +138,21 @@ class MailWriter:
     ) -> _Content:
         request = approval.request
         title = one_line(request.title)
-        who = requester_name(request.requester)
-        any_ = "" if {action.name for action in request.actions} <= _KNOWN_ACTIONS else "_any"
-        suffix, person = ("", {"who": who}) if who else ("_nobody", {})
         expires = reader.weekday(request.expires_at, approval.created_at)
         words = {
             "title": title,
-            "preheader": reader.say(f"mail.preheader{suffix}{any_}", **person),
-            "asks": reader.say(f"ask.asks{suffix}{any_}", **person),
-            "message_from": reader.say(f"ask.writes{suffix}", **person),
+            "preheader": asks(request, reader, "mail.preheader"),
+            "asks": asks(request, reader),
+            "message_from": writes(request, reader),
             "more": reader.say("mail.more"),
             "actions": self._buttons(approval, index, reader),
             "confirm_next": reader.say("mail.confirm_next"),
-            "expiry": reader.say(f"expiry.by_{ending(request.on_expiry)}", when=expires),
+            "expiry": deadline(request, reader, expires),
             "sent_to": reader.say("mail.sent_to", address=recipient.email),
         }
         return _Content(
             subject=reader.say("mail.subject", title=title, when=expires),
-            sender_name=self._sender_name(who, reader),
+            sender_name=self._sender_name(requester_name(request.requester), reader),
             reply_to=request.requester,
             message=lines(request.message) if request.message else None,
             facts=_plain_facts(request.facts),
@@ -231,7 +230,7 @@ class MailWriter:
 def _outcome_title(approval: Approval, reader: Reader) -> str:
     """What became of *approval*, as a subject."""
     title, action = approval.request.title, approval.decided_action
-    if action is None:
+    if action is None or approval.state in _NOT_USED:
         return reader.say("notice.undecided", title=title)
     return reader.say_action(action, "decided_heading", title=title)
 
@@ -239,7 +238,7 @@ def _outcome_title(approval: Approval, reader: Reader) -> str:
 def _outcome_facts(approval: Approval, reader: Reader) -> Iterable[tuple[str, str]]:
     """What was decided, by whom, when and why; then what the request was about."""
     decision, action = approval.decision, approval.decided_action
-    if decision is not None and action is not None:
+    if decision is not None and action is not None and approval.state not in _NOT_USED:
         name = approval.request.recipients[decision.recipient].name
         yield reader.say("notice.outcome"), action.label
         yield reader.say("notice.by"), f"{name} ({decision.by})" if name else decision.by
@@ -249,27 +248,13 @@ def _outcome_facts(approval: Approval, reader: Reader) -> Iterable[tuple[str, st
     yield from approval.request.facts
 
 
+def _preheader(message: str | None, facts: Facts) -> str:
+    """What lists of mails show below the subject."""
+    return clip(one_line(message or " ".join(f"{name}: {value}." for name, value in facts)), 140)
+
+
 def _boundary(name: str) -> str:
     return blake2s(name.encode("utf-8"), digest_size=12).hexdigest()
-
-
-def requester_name(requester: Person | None) -> str | None:
-    """The name people know the requester by, if any."""
-    if requester is None:
-        return None
-    return one_line(requester.name or requester.email or "") or None
-
-
-def ending(on_expiry: Outcome | None) -> str:
-    """What happens when nobody decides, as phrases name it: nothing, failure or success."""
-    if on_expiry is None:
-        return "nothing"
-    return "success" if isinstance(on_expiry, Success) else "failure"
-
-
-def style_of(action: Action) -> str:
-    """primary, danger or default; whatever else a workflow says looks plain."""
-    return action.style if action.style in _LOOKS else "default"
 
 
 def _plain_facts(facts: Facts) -> Facts:

@@ -21,9 +21,9 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from app.approvals.afterwards import Afterwards, Onlooker, afterwards, is_open
+from app.approvals.asking import asks, deadline, style_of, writes
 from app.approvals.decision_form import DecisionForm, FormRefused, read_form
 from app.approvals.language import Languages, Reader
-from app.approvals.messages import ending, requester_name, style_of
 from app.approvals.model import Action, Approval, CommentRule, Holder
 from app.approvals.request import MAX_COMMENT, read_comment
 from app.clock import Clock, iso
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
-_KNOWN_ACTIONS = frozenset({"approve", "reject"})
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
 _STATUS = {
@@ -287,13 +286,10 @@ class DecisionPages:
     ) -> dict[str, Any]:
         request = approval.request
         action = request.actions[holder.action]
-        who = requester_name(request.requester)
-        suffix, person = ("", {"who": who}) if who else ("_nobody", {})
-        any_ = "" if {act.name for act in request.actions} <= _KNOWN_ACTIONS else "_any"
         return {
             "heading": reader.say_action(action, "ask", title=request.title),
-            "asks": reader.say(f"ask.asks{suffix}{any_}", **person),
-            "message_from": reader.say(f"ask.writes{suffix}", **person),
+            "asks": asks(request, reader),
+            "message_from": writes(request, reader),
             "message": request.message,
             "facts": request.facts,
             "action": action.name,
@@ -304,9 +300,7 @@ class DecisionPages:
             "nonce": self._nonces.form_nonce(holder, now),
             "others": self._others(holder, approval, reader),
             "otherwise": reader.say("page.otherwise"),
-            "expiry": reader.say(
-                f"expiry.by_{ending(request.on_expiry)}", when=reader.full(request.expires_at)
-            ),
+            "expiry": deadline(request, reader, reader.full(request.expires_at)),
             "you_act_as": reader.say(
                 "page.you_act_as", address=request.recipients[holder.recipient].email
             ),
