@@ -49,7 +49,7 @@ from app.strict_json import Json
 from app.templating import environment
 from app.web.access_log import AccessLog
 from app.web.approvals import ApprovalsApi
-from app.web.decide import decide_route
+from app.web.decide import DecideFirst
 from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
 from app.web.health import Health
 from app.web.inbox import inbox_routes
@@ -167,7 +167,6 @@ def create_app(
     # FastAPI's own pages would tell strangers what there is to try.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(api.router())
-    app.router.routes.append(decide_route(pages))
     health = Health(
         store=store,
         probe=partial(store.database.write, _touch),
@@ -182,7 +181,7 @@ def create_app(
     app.add_exception_handler(SignoffError, on_signoff_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(Exception, on_unexpected)
-    return app
+    return DecideFirst(pages, app)
 
 
 def api_key_entries(settings: Settings) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ is exactly one text for a link: base64 aliases, padding, other cases or other di
 from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
+from typing import Any
 
 from itsdangerous import Signer
 
@@ -83,9 +84,20 @@ class LinkSigner:
             raise StaleForm()
 
 
+class _PurposeSigner(Signer):
+    """A signer that derives its key once; itsdangerous would do so for each signature."""
+
+    def __init__(self, secret_key: bytes, **settings: Any) -> None:
+        super().__init__(secret_key, **settings)
+        self._derived = super().derive_key()
+
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+        return self._derived if secret_key is None else super().derive_key(secret_key)
+
+
 def _signers(ring: KeyRing, purpose: str) -> dict[str, Signer]:
     return {
-        key.id: Signer(
+        key.id: _PurposeSigner(
             key.derive(purpose),
             salt=b"signoff." + purpose.encode(),
             key_derivation="hmac",

@@ -38,7 +38,7 @@ class AccessLog:
             await self.app(scope, receive, noting)
         finally:
             route = _route(scope)
-            self.meter.count("signoff_http_requests", route=route, status=str(status))
+            self.meter.count("http_requests", route=route, status=str(status))
             if self.lines is not None:
                 took_ms = (perf_counter() - started) * 1000
                 # A line through `logging` would cost as much as routing. All parts are ours or

@@ -5,12 +5,12 @@ hottest route there is and needs nothing of the framework. GET, HEAD and POST ex
 is asked for, and however it is dressed up, is answered 405.
 """
 
-from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.approvals.decision_form import MAX_FORM_BYTES
 from app.approvals.pages import Answer, DecisionPages, Submission
 
+_PREFIX = "/d/"
 _ALLOW = (b"allow", b"GET, HEAD, POST")
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 
@@ -23,9 +23,24 @@ class _Gone(Exception):
     """The client went away before its body was complete."""
 
 
-def decide_route(pages: DecisionPages) -> Route:
-    """The route ``/d/{link}``, whatever the link looks like."""
-    return Route("/d/{link:path}", endpoint=DecideEndpoint(pages), name="decide")
+class DecideFirst:
+    """An ASGI application: the pages under ``/d/``, whatever the link looks like, else *rest*.
+
+    In front of the framework, because routing and its middleware cost as much as the page.
+    """
+
+    def __init__(self, pages: DecisionPages, rest: ASGIApp) -> None:
+        self._endpoint = DecideEndpoint(pages)
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on."""
+        if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
+            await self._rest(scope, receive, send)
+            return
+        scope["endpoint"] = self._endpoint
+        scope["path_params"] = {"link": scope["path"][len(_PREFIX) :]}
+        await self._endpoint(scope, receive, send)
 
 
 class DecideEndpoint:

@@ -75,11 +75,11 @@ class Health:
         backlog = await self._store.backlog()
         now = self._clock()
         gauges = {
-            "signoff_decisions_owed": float(backlog.answers),
-            "signoff_decisions_owed_oldest_seconds": _age_s(backlog.oldest_answer_at, now),
-            "signoff_decisions_needing_operator": float(backlog.needs_operator),
-            "signoff_mails_queued": float(backlog.mails),
-            "signoff_mails_queued_oldest_seconds": _age_s(backlog.oldest_mail_due, now),
+            "decisions_owed": float(backlog.answers),
+            "decisions_owed_oldest_seconds": _age_s(backlog.oldest_answer_at, now),
+            "decisions_needing_operator": float(backlog.needs_operator),
+            "mails_queued": float(backlog.mails),
+            "mails_queued_oldest_seconds": _age_s(backlog.oldest_mail_due, now),
         }
         for name, value in gauges.items():
             self._meter.gauge(name, value)

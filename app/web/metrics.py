@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+PREFIX = "signoff_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -21,7 +22,7 @@ class PrometheusMeter:
         self._increments: dict[tuple[str, ...], Callable[[], None]] = {}
 
     def count(self, name: str, **labels: str) -> None:
-        """Add one to ``<name>_total`` with these labels."""
+        """Add one to ``signoff_<name>_total`` with these labels."""
         key = (name, *labels.values())
         increment = self._increments.get(key)
         if increment is None:
@@ -29,10 +30,10 @@ class PrometheusMeter:
         increment()
 
     def gauge(self, name: str, value: float) -> None:
-        """Set the gauge *name*."""
+        """Set the gauge ``signoff_<name>``."""
         gauge = self._gauges.get(name)
         if gauge is None:
-            gauge = self._gauges[name] = Gauge(name, _words(name), registry=self._registry)
+            gauge = self._gauges[name] = Gauge(PREFIX + name, _words(name), registry=self._registry)
         gauge.set(value)
 
     def render(self) -> bytes:
@@ -43,10 +44,10 @@ class PrometheusMeter:
         counter = self._counters.get(name)
         if counter is None:
             counter = self._counters[name] = Counter(
-                name, _words(name), tuple(labels), registry=self._registry
+                PREFIX + name, _words(name), tuple(labels), registry=self._registry
             )
         return counter.labels(**labels).inc if labels else counter.inc
 
 
 def _words(name: str) -> str:
-    return name.removeprefix("signoff_").replace("_", " ").capitalize()
+    return name.replace("_", " ").capitalize()

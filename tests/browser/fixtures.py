@@ -18,6 +18,7 @@ import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser, Page, async_playwright
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.links import LinkSigner
@@ -31,7 +32,7 @@ from app.approvals.service import ApprovalService
 from app.approvals.store.sqlite import SqliteStore
 from app.approvals.targets.embedded import EmbeddedTarget
 from app.inbox import Inbox
-from app.web.decide import decide_route
+from app.web.decide import DecideFirst
 from app.web.inbox import inbox_routes
 from tests.approvals.asked import LANGUAGES, TEMPLATES
 from tests.approvals.workflow import Workflow
@@ -166,7 +167,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with (
         Inbox.running(tmp_path, "127.0.0.1", 0, clock) as inbox,
         inbox.listening("127.0.0.1", 0) as smtp_port,
-        _served(Starlette(routes=[decide_route(pages), *inbox_routes(inbox)]), listener),
+        _served(DecideFirst(pages, Starlette(routes=[*inbox_routes(inbox)])), listener),
     ):
         channel = SmtpChannel(SmtpServer.parse(f"smtp://127.0.0.1:{smtp_port}"))
         worker = MailWorker(store=store, writer=writer, channel=channel, clock=clock)
@@ -177,7 +178,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def _served(app: Starlette, listener: socket.socket) -> AsyncIterator[None]:
+async def _served(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

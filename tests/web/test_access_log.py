@@ -68,7 +68,7 @@ async def test_a_link_is_shown_as_its_route() -> None:
         "status": 200,
     }
     assert "signature" not in stream.getvalue() and "decision" not in stream.getvalue()
-    assert counts.seen == [("signoff_http_requests", {"route": "/d/{link}", "status": "200"})]
+    assert counts.seen == [("http_requests", {"route": "/d/{link}", "status": "200"})]
 
 
 @pytest.mark.parametrize("path", ["/D/abc.0.0.key.signature", "/x/d/abc.0.0.key.signature"])
@@ -90,4 +90,4 @@ async def test_a_request_that_breaks_is_logged_too() -> None:
     flush(app)
 
     assert loads(stream.getvalue())["status"] == 500
-    assert counts.seen == [("signoff_http_requests", {"route": "/d/{link}", "status": "500"})]
+    assert counts.seen == [("http_requests", {"route": "/d/{link}", "status": "500"})]

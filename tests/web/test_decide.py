@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from app.approvals.model import Holder
-from app.web.decide import decide_route
+from app.web.decide import DecideFirst
 from tests.approvals.asked import APPROVAL, FakeService, fake_service, pages
 
 AGENTS = [
@@ -39,7 +39,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 async def client(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
-    app = Starlette(routes=[decide_route(pages(service))])
+    app = DecideFirst(pages(service), Starlette())
     transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(
         transport=transport, base_url="https://signoff.example.com"
@@ -271,7 +271,7 @@ async def test_other_kinds_of_bodies_are_refused(
 
 async def test_a_client_that_goes_away_decides_nothing(service: FakeService) -> None:
     """Half a form is no form."""
-    app = Starlette(routes=[decide_route(pages(service))])
+    app = DecideFirst(pages(service), Starlette())
     body = urlencode(form(service)).encode()
     messages: list[Message] = [
         {"type": "http.request", "body": body, "more_body": True},
