@@ -235,7 +235,11 @@ class ApprovalService:
             await self._record(stored, decision, from_ip, user_agent)
         elif approval.state is State.PENDING:
             await self.expire(approval)
-        return await self._decided(holder, action)
+        try:
+            return await self._decided(holder, action)
+        except StoreUnavailable as exc:
+            # It may well be recorded by now; only the reading failed.
+            raise StoreUnconfirmed() from exc
 
     async def expire(self, approval: Approval) -> bool:
         """End an approval whose date has passed; whether it was still pending."""

@@ -476,6 +476,24 @@ async def test_a_decision_whose_confirmation_was_lost_is_read_back(
     assert decided.approval.state is State.DELIVERED
 
 
+async def test_a_decision_that_cannot_be_read_back_is_not_denied(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When only the reading fails, nobody is told that nothing was saved."""
+    approval = await world.mint()
+    read = world.store.approval
+
+    async def fail(_approval_id: str) -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(world.store, "approval", fail)
+    with pytest.raises(StoreUnconfirmed):
+        await world.decide(approval)
+    monkeypatch.setattr(world.store, "approval", read)
+
+    assert (await world.record(approval)).state is State.DELIVERED
+
+
 async def test_a_lost_confirmation_does_not_make_a_loser_the_winner(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

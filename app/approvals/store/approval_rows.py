@@ -15,7 +15,7 @@ from app.approvals.protocol import Settled, payload_digest
 from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.approvals.store.audit_rows import append, request_digest
 from app.clock import from_ms, to_ms
-from app.sqlite import Database
+from app.sqlite import Database, Row
 from app.strict_json import Json, dumps
 
 _EXISTS = "SELECT 1 FROM approvals WHERE id = ?"
@@ -34,13 +34,12 @@ INSERT INTO mails (approval, kind, recipient, round, next_at) VALUES (?, 'reques
 _SET_HEAD = "UPDATE approvals SET audit_seq = ?, audit_head = ? WHERE n = ?"
 
 _SELECT = """
-SELECT a.id, a.target, a.state, a.created_at, a.expires_at, a.closed_at, a.delivered_at,
-       a.needs_operator, a.decided_by, r.document, v.id, v.action, v.comment, v.at,
-       r.task_token, r.fingerprint, a.n, a.evidence
-FROM approvals a
-JOIN requests r ON r.n = a.n
-LEFT JOIN votes v ON v.approval = a.n AND v.recipient = a.decided_by
+SELECT a.n, a.id, a.target, a.state, a.created_at, a.expires_at, a.closed_at, a.delivered_at,
+       a.needs_operator, a.evidence, a.decided_by, v.id, v.action, v.comment, v.at
+FROM approvals a LEFT JOIN votes v ON v.approval = a.n AND v.recipient = a.decided_by
 """
+_DOCUMENT = "SELECT document FROM requests WHERE n = ?"
+_SECRETS = "SELECT task_token, fingerprint FROM requests WHERE n = ?"
 _BY_ID = _SELECT + "WHERE a.id = ?"
 _NEWEST = _SELECT + "WHERE a.n < ? ORDER BY a.n DESC LIMIT ?"
 _NEWEST_IN_STATE = _SELECT + "WHERE a.state = ? AND a.n < ? ORDER BY a.n DESC LIMIT ?"
@@ -103,6 +102,9 @@ WHERE a.next_at IS NOT NULL
 """
 _MAILS = "SELECT count(*), min(next_at) FROM mails WHERE next_at IS NOT NULL"
 
+KEPT_REQUESTS = 512
+MAX_KEPT_BYTES = 16_384  #: of a document; larger requests are parsed each time
+
 _BEYOND = 2**62  #: above every n
 
 
@@ -136,6 +138,8 @@ class ApprovalRows:
     """The `Approvals` of a SQLite store."""
 
     _db: Database
+    #: parsed requests by row: they never change, and one click reads the same one three times
+    _requests: dict[int, Request]
 
     async def mint(self, new: NewApproval) -> bool:
         """Store a new approval; whether it is new."""
@@ -144,12 +148,15 @@ class ApprovalRows:
     async def stored(self, approval_id: str) -> Stored | None:
         """The approval with this id."""
         row = self._db.read_one(_BY_ID, (approval_id,))
-        return Stored(_approval(row), row[14], row[15]) if row else None
+        if row is None:
+            return None
+        token, fingerprint = self._db.read(_SECRETS, row[:1])[0]
+        return Stored(self._approval(row), token, fingerprint)
 
     async def approval(self, approval_id: str) -> Approval | None:
         """The approval with this id."""
         row = self._db.read_one(_BY_ID, (approval_id,))
-        return _approval(row) if row else None
+        return self._approval(row) if row else None
 
     async def newest_of_execution(self, execution_arn: str) -> str | None:
         """The id of the execution's newest approval."""
@@ -165,12 +172,12 @@ class ApprovalRows:
             rows = self._db.read(_NEWEST, (start, limit + 1))
         else:
             rows = self._db.read(_NEWEST_IN_STATE, (state.value, start, limit + 1))
-        more = str(rows[limit - 1][16]) if len(rows) > limit else None
-        return [_approval(row) for row in rows[:limit]], more
+        more = str(rows[limit - 1][0]) if len(rows) > limit else None
+        return [self._approval(row) for row in rows[:limit]], more
 
     async def expired(self, now: datetime, limit: int) -> Sequence[Approval]:
         """PENDING approvals whose date has passed, longest ago first."""
-        return [_approval(row) for row in self._db.read(_EXPIRED, (to_ms(now), limit))]
+        return [self._approval(row) for row in self._db.read(_EXPIRED, (to_ms(now), limit))]
 
     async def decide(self, ballot: Ballot) -> bool:
         """PENDING -> DECIDED; whether this ballot did it."""
@@ -217,6 +224,43 @@ class ApprovalRows:
         answers, oldest, needs_operator = self._db.read(_ANSWERS)[0]
         mails, due = self._db.read(_MAILS)[0]
         return Backlog(answers, _moment(oldest), needs_operator, mails, _moment(due))
+
+    def _approval(self, row: Row) -> Approval:
+        n, approval_id, target, state, created_at, expires_at = row[:6]
+        closed_at, delivered_at, needs_operator, evidence, decided_by = row[6:11]
+        request = self._request(n, expires_at)
+        decision = None
+        if decided_by is not None:
+            decision_id, action, comment, at = row[11:]
+            by = request.recipients[decided_by].email
+            decision = Decision(decision_id, action, decided_by, by, from_ms(at), comment)
+        return Approval(
+            id=approval_id,
+            target=target,
+            request=request,
+            state=State(state),
+            created_at=from_ms(created_at),
+            decision=decision,
+            closed_at=_moment(closed_at),
+            delivered_at=_moment(delivered_at),
+            needs_operator=bool(needs_operator),
+            evidence=evidence,
+        )
+
+    def _request(self, n: int, expires_at: int) -> Request:
+        request = self._requests.get(n)
+        if request is None:
+            (document,) = self._db.read(_DOCUMENT, (n,))[0]
+            request = read_request_document(orjson.loads(document), from_ms(expires_at))
+            if len(document) <= MAX_KEPT_BYTES:
+                self._keep(n, request)
+        return request
+
+    def _keep(self, n: int, request: Request) -> None:
+        if len(self._requests) >= KEPT_REQUESTS:
+            # The one that was kept first; a hot one comes back by itself.
+            del self._requests[next(iter(self._requests))]
+        self._requests[n] = request
 
 
 def queue_request_mails(
@@ -379,27 +423,6 @@ def _postpone(
     if row is not None and held and needs_operator and not row.needs_operator:
         head = row.record(connection, now, AuditEvent.NEEDS_OPERATOR, {"reason": reason})
         connection.execute(_SET_HEAD, (*head, row.n))
-
-
-def _approval(row: tuple[Any, ...]) -> Approval:
-    request: Request = read_request_document(orjson.loads(row[9]), from_ms(row[4]))
-    decided_by = row[8]
-    decision = None
-    if decided_by is not None:
-        by = request.recipients[decided_by].email
-        decision = Decision(row[10], row[11], decided_by, by, from_ms(row[13]), row[12])
-    return Approval(
-        id=row[0],
-        target=row[1],
-        request=request,
-        state=State(row[2]),
-        created_at=from_ms(row[3]),
-        decision=decision,
-        closed_at=_moment(row[5]),
-        delivered_at=_moment(row[6]),
-        needs_operator=bool(row[7]),
-        evidence=row[17],
-    )
 
 
 def _place(cursor: str) -> int:

@@ -24,6 +24,7 @@ class SqliteStore(ApprovalRows, MailRows, AuditRows):
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._requests = {}
 
     @classmethod
     def open(cls, path: Path) -> Self:
