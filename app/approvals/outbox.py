@@ -79,6 +79,7 @@ class MailWorker:
         self._woken = asyncio.Event()
         self._stopping = False
         self._down = False
+        self._store_fault: str | None = None
         self._knock_s = KNOCK_S  # doubled by each failure, until a mail gets out again
         self._task: asyncio.Task[None] | None = None
 
@@ -108,7 +109,7 @@ class MailWorker:
 
     async def send_due(self) -> None:
         """Send all that is due now; return when it is settled or put off."""
-        self._down = False
+        self._down, self._store_fault = False, None
         async with asyncio.TaskGroup() as senders:
             for _ in range(self._channel.width * SENDERS):
                 senders.create_task(self._send_claimed())
@@ -123,7 +124,10 @@ class MailWorker:
             except Exception:
                 # The worker outlives whatever happens to it; the mails are safe in the store.
                 log.exception("the mail worker stumbled")
-                await self._pause(KNOCK_S)
+                await self._sleep(KNOCK_S)
+            if self._store_fault is not None:
+                log.warning("the store failed; mails wait", extra={"why": self._store_fault})
+                await self._sleep(KNOCK_S)
             await self._until_due()
 
     async def _until_due(self) -> None:
@@ -179,7 +183,7 @@ class MailWorker:
                 await self._settle(mail)
             except StoreError as exc:
                 # Whatever was claimed comes back when its lease ends.
-                log.warning("the store failed; mails wait", extra={"why": exc.message})
+                self._store_fault = exc.message
                 return
 
     async def _next(self) -> Mail | None:

@@ -21,10 +21,19 @@ from app.approvals.channels import (
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.document import request_document
 from app.approvals.messages import MailWriter
-from app.approvals.model import Approval, Mail, MailState, Notice, Recipient, Request
+from app.approvals.model import (
+    Approval,
+    Mail,
+    MailResult,
+    MailState,
+    Notice,
+    Recipient,
+    Request,
+)
 from app.approvals.outbox import LEASE, MAX_ATTEMPTS, MailWorker
 from app.approvals.store import NewApproval
 from app.approvals.store.sqlite import SqliteStore
+from app.errors import StoreUnavailable
 from tests.approvals.asked import MARC, NOW, REQUEST, mail, writer
 from tests.approvals.channels.mailservers import Sink, serving
 
@@ -422,6 +431,37 @@ async def test_a_worker_knocks_until_the_server_is_back(
     await office.worker.stop()
 
     assert [await office.states(f"{n:026}") for n in range(20)] == [["sent"]] * 20
+
+
+async def test_a_worker_survives_a_store_that_fails(
+    office: Office,
+    channel: Channel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While results cannot be stored the worker says so once in a while, and goes on after."""
+    monkeypatch.setattr("app.approvals.outbox.KNOCK_S", 0.001)
+    await office.mint("a" * 26, ONE)
+    finish = office.store.finish_mails
+    failures = 0
+
+    async def failing(results: Sequence[MailResult], now: datetime) -> None:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            office.now += LEASE
+            raise StoreUnavailable
+        await finish(results, now)
+
+    monkeypatch.setattr(office.store, "finish_mails", failing)
+    office.worker.start()
+    while await office.states("a" * 26) != ["sent"]:
+        await asyncio.sleep(0.001)
+    await office.worker.stop()
+
+    assert len({one.data.partition(b"Date:")[0] for one in channel.sent}) == 1
+    assert len(channel.sent) == 3
+    assert set(caplog.messages) == {"the store failed; mails wait"}
 
 
 @asynccontextmanager
