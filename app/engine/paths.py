@@ -20,6 +20,7 @@ from app.errors import SignoffError
 from app.strict_json import Json
 
 MAX_PATH_CHARS = 4_096
+MAX_DESCENTS = 2  #: how often a path may say ``..``
 MAX_MATCHES = 100_000  #: what one path may select, so that ``$..*..*`` cannot eat the memory
 
 
@@ -157,6 +158,7 @@ _STEP = re.compile(
     """,
     re.VERBOSE,
 )
+_PATTERN = re.compile(r"=~|\b(?:match|search)\s*\(")
 _FUNCTION = re.compile(r"\.(length|min|max|avg|sum|first|last|keys)\(\)$")
 
 
@@ -189,6 +191,10 @@ def _split_function(rest: str) -> tuple[str, str | None]:
 
 
 def _query(rest: str) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
+    # What could take time without end: a path within a path over the whole data, searches within
+    # searches, and regular expressions that backtrack.
+    if "$" in rest or rest.count("..") > MAX_DESCENTS or _PATTERN.search(rest):
+        raise InvalidPath("The JSONPath is too costly to be evaluated.")
     try:
         return _ENVIRONMENT.compile("$" + rest)
     except (jsonpath.JSONPathError, RecursionError) as exc:

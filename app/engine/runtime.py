@@ -195,7 +195,7 @@ class Engine:
 
         execution, made = await self._database.write(work)
         if made is not None:
-            self._meter.count("signoff_executions_started")
+            self._meter.count("executions_started")
             self._conductor.after(made)
         return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
 

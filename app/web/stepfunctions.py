@@ -80,17 +80,16 @@ def _operation(scope: Scope) -> str:
 
 
 async def _read(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise SerializationException("The request body is incomplete.")
-        chunk: bytes = message.get("body", b"")
-        body += chunk
+        body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
             raise _TooLarge
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _parsed(body: bytes) -> Mapping[str, Json]:

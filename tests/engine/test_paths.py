@@ -126,3 +126,19 @@ def test_a_path_that_explodes_is_cut_off() -> None:
 
     with pytest.raises(PathError, match="too many"):
         compile_path("$..*").read(wide, SCOPE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$..*..*..*",
+        "$.a[?$..x == 1]",
+        "$.a[?(@.b =~ /(a+)+$/)]",
+        "$.a[?match(@.b, '(a+)+')]",
+        "$.a[?search (@.b, '(a+)+')]",
+    ],
+)
+def test_a_path_that_could_take_for_ever_is_refused(text: str) -> None:
+    """Searches within searches and backtracking patterns are no paths here."""
+    with pytest.raises(InvalidPath):
+        compile_path(text)

@@ -1,0 +1,112 @@
+"""Functions that are not local: AWS Lambda at an endpoint, through boto3.
+
+The endpoint is a small HTTP server that speaks Lambda's Invoke.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from app.strict_json import Json
+from tests.engine.driving import INVOKE, Driver, invoked, only
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
+
+
+class Lambda(BaseHTTPRequestHandler):
+    """Answers by the function's name."""
+
+    def do_POST(self) -> None:
+        """Invoke."""
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = self.path.split("/")[3].split("%3A")[-1]
+        answers: dict[str, tuple[int, dict[str, str], Json]] = {
+            "double": (200, {}, event * 2 if event else 0),
+            "broken": (
+                200,
+                {"X-Amz-Function-Error": "Unhandled"},
+                {"errorType": "Broken", "errorMessage": "no"},
+            ),
+        }
+        missing = {"Type": "User", "Message": f"Function not found: {ARN}{name}"}
+        status, headers, answer = answers.get(
+            name, (404, {"x-amzn-errortype": "ResourceNotFoundException"}, missing)
+        )
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        for key, value in {**headers, "x-amzn-RequestId": "r-1"}.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(autouse=True)
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lambda, where AWS_ENDPOINT_URL_LAMBDA points."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Lambda)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_a_function_elsewhere_is_invoked(driver: Driver) -> None:
+    """Without credentials too: an endpoint of one's own takes any."""
+    by_name = await driver.output(await driver.run(only(invoked("double")), 21, "a"))
+    state = {"Type": "Task", "Resource": ARN + "double", "End": True}
+    by_arn = await driver.output(await driver.run(only(state), 21, "b"))
+
+    assert (by_name["Payload"], by_name["StatusCode"]) == (42, 200)
+    assert by_name["SdkResponseMetadata"] == {"RequestId": "r-1"}
+    assert by_arn == 42
+
+
+async def test_a_local_function_comes_first(driver: Driver) -> None:
+    """What is registered here is not asked for elsewhere."""
+    output = await driver.output(await driver.run(only(invoked("echo")), 21))
+
+    assert output["Payload"] == 21
+
+
+async def test_its_errors_are_the_functions(driver: Driver) -> None:
+    """A function's own error, and Lambda's."""
+    broken = await driver.describe(await driver.run(only(invoked("broken")), name="a"))
+    missing = await driver.describe(await driver.run(only(invoked("nobody")), name="b"))
+
+    assert (broken["error"], broken["cause"]) == (
+        "Broken",
+        '{"errorType":"Broken","errorMessage":"no"}',
+    )
+    assert missing["error"] == "Lambda.ResourceNotFoundException"
+    assert missing["cause"] == (
+        f"Function not found: {ARN}nobody (Service: AWSLambda; Status Code: 404; "
+        "Error Code: ResourceNotFoundException; Request ID: r-1; Proxy: null)"
+    )
+
+
+async def test_the_waiting_form_waits_for_the_token(driver: Driver) -> None:
+    """Lambda's answer is the submitted event's output, not the result."""
+    parameters = {"FunctionName": "double", "Payload": 1}
+    state = {
+        "Type": "Task",
+        "Resource": INVOKE + ".waitForTaskToken",
+        "Parameters": parameters,
+        "End": True,
+    }
+
+    arn = await driver.run(only(state))
+
+    assert await driver.status(arn) == "RUNNING"
+    assert (await driver.story(arn))[-1] == "5<4 TaskSubmitted"
