@@ -57,6 +57,8 @@ MAX_CAUSE = 32_768
 MAX_COMMENT = 4_000
 MAX_EXPIRES_IN = 31_536_000
 
+SHOWN_FAULTS = 5  #: in the message; all are in `fields`
+
 MAX_OUTPUT_BYTES = 262_144
 #: what the added ``approval`` object takes at most: 4 bytes for each character of the comment, and
 #: its other members (id, action, by, at, decision_id, names and braces)
@@ -360,4 +362,7 @@ def _refuse(faults: Faults) -> None:
     if faults:
         count = len(faults.by_path)
         what = "One field is wrong." if count == 1 else f"{count} fields are wrong."
-        raise InvalidApprovalRequest(what, fields=faults.by_path)
+        # State machines see the message only, so the first faults stand in it too.
+        first = list(faults.by_path.items())[:SHOWN_FAULTS]
+        named = " ".join(f"{path or 'body'}: {sentence}" for path, sentence in first)
+        raise InvalidApprovalRequest(f"{what} {named}", fields=faults.by_path)
