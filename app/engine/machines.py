@@ -9,6 +9,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 
@@ -30,9 +31,12 @@ from app.errors import (
     StateMachineDeleting,
     StateMachineDoesNotExist,
     StateMachineTypeNotSupported,
+    StoreError,
 )
-from app.sqlite import Database, Row
+from app.sqlite import Database, Row, Work
 from app.strict_json import Json
+
+T = TypeVar("T")
 
 ACTIVE, DELETING, DELETED = "ACTIVE", "DELETING", "DELETED"
 STANDARD, EXPRESS = "STANDARD", "EXPRESS"
@@ -134,6 +138,7 @@ class Machines:
                 machine_id = cursor.lastrowid or 0
             elif row.status == DELETED:
                 machine_id = row.id
+                self.deleting.discard(machine_id)
                 connection.execute(_REVIVE, (kind, now_ms, tagged, machine_id))
             else:
                 return self._existing(row, kind, definition, stored)
@@ -141,11 +146,20 @@ class Machines:
             _add_revision(connection, machine_id, values)
             return now_ms
 
-        created_ms = await self._database.write(work)
+        created_ms = await self._write(work)
         return {
             "stateMachineArn": self._arns.state_machine(name),
             "creationDate": created_ms / 1000,
         }
+
+    async def _write(self, work: Work[T]) -> T:
+        """Write revisions. If they were not written, nothing parsed from them may be kept."""
+        try:
+            return await self._database.write(work)
+        except StoreError:
+            # Others in the same transaction may have parsed them, under ids that come again.
+            self._parsed.clear()
+            raise
 
     def _existing(self, row: MachineRow, kind: str, definition: str, settings: str) -> int:
         """When the machine was created, if it was created like this.
@@ -186,7 +200,7 @@ class Machines:
             _add_revision(connection, row.id, (row.id, revision_id, *wanted, now_ms))
             return revision_id
 
-        revision_id = await self._database.write(work)
+        revision_id = await self._write(work)
         shown: dict[str, Json] = {"updateDate": now_ms / 1000}
         return shown if revision_id is None else shown | {"revisionId": revision_id}
 

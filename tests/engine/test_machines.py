@@ -164,6 +164,18 @@ async def test_a_machine_that_runs_is_deleting(driver: Driver) -> None:
         await driver.succeed(2)
 
 
+async def test_a_name_is_as_good_as_new_after_a_deletion(driver: Driver) -> None:
+    """A machine made again under its old name runs its executions to their end."""
+    await driver.run(only(parked()))
+    await driver.engine.delete_state_machine(state_machine_arn=ARN)
+    await driver.succeed(1)
+
+    arn = await driver.run(only(parked()))
+    await driver.succeed(2)
+
+    assert await driver.output(arn) == 2
+
+
 async def test_machines_are_listed_page_by_page(driver: Driver) -> None:
     """Every machine once, the deleted ones not at all."""
     for name in ("c", "a", "d", "b", "gone"):
