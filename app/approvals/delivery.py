@@ -17,11 +17,18 @@ from datetime import timedelta
 from secrets import token_hex
 
 from app.approvals.model import Payload, State
-from app.approvals.protocol import Retry, Settled, Uniform, after_busy, after_refusal
+from app.approvals.protocol import (
+    Retry,
+    Settled,
+    Uniform,
+    after_busy,
+    after_refusal,
+    after_silence,
+)
 from app.approvals.reconcile import Trail
 from app.approvals.seal import Sealer
 from app.approvals.store import Approvals, Lease, Owed
-from app.approvals.targets import Target, TargetBusy, TargetRefused, TaskGone
+from app.approvals.targets import Target, TargetBusy, TargetDown, TargetRefused, TaskGone
 from app.clock import Clock, utc_now
 from app.errors import StoreError
 from app.metrics import NO_METER, Meter
@@ -31,7 +38,12 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=15)  #: longer than an attempt may take
 STOP_S = 8.0  #: how long a stop waits for attempts under way
 
-_ALARMING = frozenset({State.SUPERSEDED, State.UNRESOLVED})
+#: what is as it should be is in the audit and in the metrics
+_LEVELS = {
+    State.DELIVERED: logging.DEBUG,
+    State.SUPERSEDED: logging.ERROR,
+    State.UNRESOLVED: logging.ERROR,
+}
 
 
 class Delivery:
@@ -112,7 +124,7 @@ class Delivery:
         except TaskGone as gone:
             return await self._reconcile(target, token, owed, gone.code)
         except TargetBusy as busy:
-            return after_busy(owed.attempts, busy.code, self._uniform)
+            return self._later(owed, busy)
         except TargetRefused as refusal:
             return after_refusal(refusal.code, self._uniform)
 
@@ -127,11 +139,15 @@ class Delivery:
             async for event in target.history(owed.execution_arn):
                 trail.read(event)
         except TargetBusy as busy:
-            return after_busy(owed.attempts, busy.code, self._uniform)
+            return self._later(owed, busy)
         except TargetRefused as refusal:
             return Settled(State.UNRESOLVED, f"{code}, and the history: {refusal.code}")
         settled = trail.verdict(owed.attempts)
         return settled or after_busy(owed.attempts, code, self._uniform)
+
+    def _later(self, owed: Owed, busy: TargetBusy) -> Retry:
+        after = after_silence if isinstance(busy, TargetDown) else after_busy
+        return after(owed.attempts, busy.code, self._uniform)
 
     async def _store_outcome(self, owed: Owed, outcome: Settled | Retry) -> None:
         where = {"approval": owed.approval_id, "attempt": owed.attempts}
@@ -144,7 +160,7 @@ class Delivery:
             log.log(level, "delivery postponed", extra={**where, "reason": outcome.reason})
         elif await self._store.settle(owed.approval_id, outcome, now):
             self._meter.count("deliveries", result=outcome.state.lower())
-            level = logging.ERROR if outcome.state in _ALARMING else logging.INFO
+            level = _LEVELS.get(outcome.state, logging.INFO)
             told = {**where, "state": outcome.state.value, "evidence": outcome.evidence}
             log.log(level, "delivery settled", extra=told)
 

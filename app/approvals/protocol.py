@@ -46,10 +46,13 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
 
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 60.0
+#: while the service cannot be reached at all: it is told within seconds of its return
+DOWN_CAP_S = 3.0
 #: between two attempts while an operator has to mend something
 OPERATOR_DELAY_S = (30.0, 60.0)
-#: a token that is gone while the history goes on showing an open task is not lag any more
+#: so many attempts in vain are no hiccup any more (about ten minutes, either way)
 PUZZLING_ATTEMPTS = 20
+PUZZLING_DOWN_ATTEMPTS = 400
 
 #: a float in [low, high), like `random.uniform`
 Uniform = Callable[[float, float], float]
@@ -139,6 +142,12 @@ def after_busy(attempts: int, reason: str, uniform: Uniform) -> Retry:
     """
     limit = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempts, 16))
     return Retry(uniform(0.0, limit), attempts >= PUZZLING_ATTEMPTS, reason)
+
+
+def after_silence(attempts: int, reason: str, uniform: Uniform) -> Retry:
+    """When to try again after attempt number *attempts* found nobody to talk to."""
+    limit = min(DOWN_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempts, 16))
+    return Retry(uniform(0.0, limit), attempts >= PUZZLING_DOWN_ATTEMPTS, reason)
 
 
 def after_refusal(reason: str, uniform: Uniform) -> Retry:

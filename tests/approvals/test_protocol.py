@@ -23,6 +23,7 @@ from app.approvals.protocol import (
     Retry,
     after_busy,
     after_refusal,
+    after_silence,
     approval_id,
     as_of,
     decision_payload,
@@ -171,6 +172,15 @@ def test_rows_that_failed_together_do_not_come_back_together() -> None:
     seconds = [int(after_busy(7, "x", uniform).delay_s) for _ in range(500)]
 
     assert max(seconds.count(second) for second in set(seconds)) <= 50
+
+
+def test_a_service_that_is_down_is_asked_every_few_seconds() -> None:
+    """So that it is told within five seconds of its return, the sweeper's second included."""
+    longest = [after_silence(n, "x", lambda low, high: high).delay_s for n in (1, 2, 3, 1000)]
+
+    assert longest == [1.0, 2.0, 3.0, 3.0]
+    assert not after_silence(399, "x", random.uniform).needs_operator
+    assert after_silence(400, "x", random.uniform).needs_operator
 
 
 def test_an_operator_is_called_for_refusals_and_for_endless_attempts() -> None:

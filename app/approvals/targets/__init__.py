@@ -53,6 +53,10 @@ class TargetBusy(TargetError):
     """It cannot be said whether the answer was taken; try again."""
 
 
+class TargetDown(TargetBusy):
+    """The service cannot be reached, or hung up; asking again soon costs it nothing."""
+
+
 class TargetRefused(TargetError):
     """The service refuses for a reason that an operator must mend."""
 
@@ -64,7 +68,7 @@ class Target(Protocol):
         """Complete the task with *output* (JSON text). Returning is the proof that it was taken.
 
         Raises:
-            TaskGone, TargetBusy, TargetRefused
+            TaskGone, TargetBusy (or TargetDown), TargetRefused
         """
 
     async def fail(self, token: str, error: str, cause: str) -> None:

@@ -17,6 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
     HTTPClientError,
     IncompleteReadError,
 )
@@ -26,6 +28,7 @@ from botocore.parsers import ResponseParserError
 from app.approvals.targets import (
     Event,
     TargetBusy,
+    TargetDown,
     TargetRefused,
     translate,
     unreadable,
@@ -44,6 +47,8 @@ _PAGE = 1000  #: events
 
 #: no answer, or one that is none: the call may have been applied
 _UNCLEAR = (HTTPClientError, BotoConnectionError, IncompleteReadError, ResponseParserError)
+#: of these, nobody was there, or went away
+_DOWN = (BotoConnectionError, ConnectTimeoutError, ConnectionClosedError)
 
 
 def connect() -> "SFNClient":
@@ -128,6 +133,8 @@ class StepFunctionsTarget:
         self._calls += 1
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except _DOWN as exc:
+            raise TargetDown(type(exc).__name__) from exc
         except _UNCLEAR as exc:
             raise TargetBusy(type(exc).__name__) from exc
         except BotoCoreError as exc:

@@ -7,7 +7,14 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from app.approvals.targets import TargetBusy, TargetRefused, TaskGone, translate, unreadable
+from app.approvals.targets import (
+    TargetBusy,
+    TargetDown,
+    TargetRefused,
+    TaskGone,
+    translate,
+    unreadable,
+)
 from app.approvals.targets.stepfunctions import (
     THREADS,
     WAITING,
@@ -39,12 +46,27 @@ def target_at(endpoint: str) -> StepFunctionsTarget:
     )
 
 
-async def test_a_service_that_is_down_is_busy() -> None:
-    """Nobody listens: try again."""
+async def test_a_service_that_is_not_there_is_down() -> None:
+    """Nobody listens: try again soon."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         target = target_at(f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(TargetBusy):
+        with pytest.raises(TargetDown):
+            await target.succeed("token", "{}")
+        target.close()
+
+
+async def test_a_service_that_hangs_up_is_down() -> None:
+    """Whether it was applied is not known; who hung up can be called again soon."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        target = target_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(TargetDown):
             await target.succeed("token", "{}")
         target.close()
 
@@ -109,7 +131,7 @@ async def test_more_calls_than_threads_and_waiting_room_are_busy() -> None:
         target.close()
 
     assert refusal.value.code == "all threads are waiting for the service"
-    assert {type(result) for result in results} == {TargetBusy}
+    assert {type(result) for result in results} == {TargetDown}
 
 
 async def test_missing_credentials_are_for_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
