@@ -91,7 +91,13 @@ class Decisions(Protocol):
     def holder(self, link: str) -> Holder: ...
     async def find(self, holder: Holder) -> Approval: ...
     async def decide(
-        self, holder: Holder, *, comment: str | None, from_ip: str | None, user_agent: str | None
+        self,
+        holder: Holder,
+        approval: Approval,
+        *,
+        comment: str | None,
+        from_ip: str | None,
+        user_agent: str | None,
     ) -> Recorded: ...
     def link(self, approval: Approval, recipient: int, action: int) -> str: ...
 
@@ -252,6 +258,7 @@ class DecisionPages:
         rule = approval.request.actions[holder.action].comment
         decided = await self._service.decide(
             holder,
+            approval,
             comment=None if rule is CommentRule.NONE else read_comment(form.comment, rule),
             from_ip=submission.from_ip,
             user_agent=submission.user_agent,

@@ -37,7 +37,7 @@ from app.approvals.protocol import (
 )
 from app.approvals.request import MintBody, read_comment, read_mint, read_notice
 from app.approvals.seal import Sealer
-from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed, Stored
+from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed
 from app.approvals.targets import Target
 from app.clock import Clock, iso, utc_now
 from app.errors import (
@@ -212,28 +212,35 @@ class ApprovalService:
         return as_of(_fitting(approval, holder), self._clock())
 
     async def decide(
-        self, holder: Holder, *, comment: str | None, from_ip: str | None, user_agent: str | None
+        self,
+        holder: Holder,
+        approval: Approval,
+        *,
+        comment: str | None,
+        from_ip: str | None,
+        user_agent: str | None,
     ) -> Decided:
         """Record that *holder* does what the link says, and tell the workflow.
+
+        *approval* is what `find` gave; whether it may still be decided is asked once more, in the
+        transaction that records.
 
         When somebody decided before, or it is too late, nothing changes and the answer says so.
         The answer waits a few seconds for the workflow, not longer.
 
         Raises:
-            UnknownLink: there is no such approval, recipient or action.
             BadRequest: the comment is missing, too long or not wanted.
             StoreUnavailable: nothing was recorded.
             StoreUnconfirmed: it may have been recorded; looking again will tell.
         """
-        stored = await self._store.stored(holder.approval_id)
-        approval = _fitting(stored.approval if stored else None, holder)
         action = approval.request.actions[holder.action]
         now = self._clock()
-        if stored and as_of(approval, now).state is State.PENDING:
+        state = as_of(approval, now).state
+        if state is State.PENDING:
             reason = read_comment(comment, action.comment)
             decision = _decision(approval, holder, action, reason, now)
-            await self._record(stored, decision, from_ip, user_agent)
-        elif approval.state is State.PENDING:
+            await self._record(approval, decision, from_ip, user_agent)
+        elif state is State.EXPIRED:
             await self.expire(approval)
         try:
             return await self._decided(holder, action)
@@ -354,14 +361,14 @@ class ApprovalService:
         )
 
     async def _record(
-        self, stored: Stored, decision: Decision, from_ip: str | None, user_agent: str | None
+        self, approval: Approval, decision: Decision, from_ip: str | None, user_agent: str | None
     ) -> None:
-        approval = stored.approval
         payload = decision_payload(approval.id, approval.request, decision)
         lease = self.delivery.lease()
         agent = clean_text(user_agent)[:MAX_USER_AGENT] if user_agent else None
         ballot = Ballot(approval.id, decision, payload, lease, from_ip, agent)
-        if not await self._counts(ballot):
+        sealed_token = await self._counts(ballot)
+        if sealed_token is None:
             self._meter.count("decisions", result="late")
             return
         self._meter.count("decisions", result="recorded")
@@ -369,7 +376,7 @@ class ApprovalService:
         owed = Owed(
             approval_id=approval.id,
             target=approval.target,
-            sealed_token=stored.sealed_token,
+            sealed_token=sealed_token,
             payload=payload,
             decision_id=decision.id,
             execution_arn=approval.request.execution_arn,
@@ -378,19 +385,20 @@ class ApprovalService:
         )
         await asyncio.wait({self.delivery.start(owed)}, timeout=self._inline_s)
 
-    async def _counts(self, ballot: Ballot) -> bool:
-        """Whether the ballot is the decision."""
+    async def _counts(self, ballot: Ballot) -> bytes | None:
+        """The sealed task token if the ballot is the decision, else None."""
         try:
             return await self._store.decide(ballot)
         except StoreUnconfirmed as unconfirmed:
             try:
-                found = await self._store.approval(ballot.approval_id)
+                found = await self._store.stored(ballot.approval_id)
             except StoreUnavailable:
                 raise unconfirmed from None
             # Still pending proves nothing: what was written may come up when the store recovers.
-            if found is None or found.decision is None:
+            if found is None or found.approval.decision is None:
                 raise
-            return found.decision.id == ballot.decision.id
+            mine = found.approval.decision.id == ballot.decision.id
+            return found.sealed_token if mine else None
 
     async def _decided(self, holder: Holder, action: Action) -> Decided:
         approval = await self._known(holder.approval_id)

@@ -76,7 +76,8 @@ class Sweeper:
         while True:
             await self.sweep()
             try:
-                await asyncio.wait_for(self._wake.wait(), self._every_s)
+                async with asyncio.timeout(self._every_s):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
             self._wake.clear()

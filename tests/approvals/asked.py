@@ -124,7 +124,13 @@ class FakeService:
             raise UnknownLink from None
 
     async def decide(
-        self, holder: Holder, *, comment: str | None, from_ip: str | None, user_agent: str | None
+        self,
+        holder: Holder,
+        approval: Approval,
+        *,
+        comment: str | None,
+        from_ip: str | None,
+        user_agent: str | None,
     ) -> Recorded:
         if self.fails_with is not None:
             raise self.fails_with

@@ -43,7 +43,7 @@ STORE_FAULTS: deque[type[StoreError] | None] = deque()
 class FlakyStore(SqliteStore):
     """A real store whose answers are sometimes lost, before or after the write."""
 
-    async def decide(self, ballot: Ballot) -> bool:
+    async def decide(self, ballot: Ballot) -> bytes | None:
         return await _flaky(super().decide, ballot)
 
     async def settle(self, approval_id: str, settled: Settled, now: Any) -> bool:

@@ -326,8 +326,6 @@ async def test_links_hold_for_what_exists_only(world: World) -> None:
     ):
         with pytest.raises(UnknownLink):
             await world.service.find(holder)
-        with pytest.raises(UnknownLink):
-            await world.service.decide(holder, comment=None, from_ip=None, user_agent=None)
 
 
 async def test_unknown_approvals_are_unknown(world: World) -> None:

@@ -68,8 +68,9 @@ class World:
         """What recipient *by* gets to see after deciding."""
         names = [known.name for known in approval.request.actions]
         holder = Holder(approval.id, by, names.index(action))
+        found = await self.service.find(holder)
         return await self.service.decide(
-            holder, comment=comment, from_ip="192.0.2.7", user_agent="Browser/1"
+            holder, found, comment=comment, from_ip="192.0.2.7", user_agent="Browser/1"
         )
 
     async def record(self, approval: Approval) -> Approval:

@@ -125,11 +125,12 @@ class Approvals(Protocol):
             ValueError: *cursor* is none of this store's.
         """
 
-    async def decide(self, ballot: Ballot) -> bool:
+    async def decide(self, ballot: Ballot) -> bytes | None:
         """PENDING -> DECIDED, if it is PENDING and not expired at the decision's date.
 
-        Whether that was so. The vote, the frozen payload, the lease (attempt 1) and the DECIDED
-        entry come with it. This is the instant at which a decision counts.
+        The sealed task token if that was so, else None. The vote, the frozen payload, the lease
+        (attempt 1) and the DECIDED entry come with it. This is the instant at which a decision
+        counts.
         """
 
     async def expire(self, approval_id: str, payload: Payload | None, now: datetime) -> bool:
