@@ -68,11 +68,6 @@ class Delivery:
         self._owner = token_hex(8)
         self._running: set[asyncio.Task[None]] = set()
 
-    @property
-    def running(self) -> int:
-        """How many attempts are under way."""
-        return len(self._running)
-
     def lease(self) -> Lease:
         """A lease of this process, from now on."""
         return Lease(self._owner, self._clock() + LEASE)

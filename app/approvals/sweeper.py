@@ -18,7 +18,7 @@ from app.errors import StoreError
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-MAX_RUNNING = 64  #: attempts under way at once; more are not claimed
+MAX_RUNNING = 64  #: attempts of the sweeper under way at once; more are not claimed
 EXPIRE_BATCH = 200
 DIGEST_EVERY = timedelta(hours=1)
 DIGEST_ENTRIES = 2_000  #: so many unsigned entries do not wait for the hour
@@ -45,6 +45,8 @@ class Sweeper:
         self._every_s = every_s
         self._alone = alone
         self._wake = asyncio.Event()
+        self._running = 0  # attempts that this sweeper began
+        self._more = False  # more may be due than there was room for
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -98,14 +100,18 @@ class Sweeper:
 
     async def _deliver(self, now: datetime) -> None:
         delivery = self._service.delivery
-        free = MAX_RUNNING - delivery.running
+        free = MAX_RUNNING - self._running
         claimed = await self._store.claim(delivery.lease(), now, free)
-        full = 0 < len(claimed) == free
+        # There may be more; each attempt that ends makes room.
+        self._more = len(claimed) == free
         for owed in claimed:
-            task = delivery.start(owed)
-            if full:
-                # There may be more; each attempt that ends makes room.
-                task.add_done_callback(lambda _task: self._wake.set())
+            self._running += 1
+            delivery.start(owed).add_done_callback(self._attempted)
+
+    def _attempted(self, _task: asyncio.Task[None]) -> None:
+        self._running -= 1
+        if self._more:
+            self._wake.set()
 
     async def _expire(self, now: datetime) -> None:
         expired = await self._store.expired(now, EXPIRE_BATCH)

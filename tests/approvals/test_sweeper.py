@@ -239,6 +239,24 @@ async def test_one_that_always_fails_does_not_hold_up_the_others(world: World) -
     assert (await world.record(poisoned)).state is State.DECIDED
 
 
+async def test_more_than_fit_at_once_are_delivered_without_waiting_for_the_next_round(
+    tmp_path: Path,
+) -> None:
+    """Two hundred owed answers do not take a round of the clock for each sixty-four."""
+    world = await open_world(tmp_path / "a.sqlite3", every_s=3600)
+    approvals = [await world.mint(f"token-{number}") for number in range(200)]
+    world.workflow.faults.extend([Fault.THROTTLED] * 200)
+    await asyncio.gather(*(world.decide(approval) for approval in approvals))
+    world.clock.advance(seconds=1)
+
+    world.sweeper.start()
+    while (await world.store.backlog()).answers:
+        await asyncio.sleep(0)
+
+    assert len(world.workflow.calls) == 400
+    await world.close()
+
+
 async def test_repeated_failures_are_tried_less_and_less_often(world: World) -> None:
     """The waits double up to a minute (the drawn delay is the longest here)."""
     world.workflow.faults.extend([Fault.THROTTLED] * 9)

@@ -130,6 +130,7 @@ async def open_world(
     target: Target | None = None,
     store_type: type[SqliteStore] = SqliteStore,
     alone: bool = True,
+    every_s: float = 1.0,
     **of_service: Any,
 ) -> World:
     """A world over the store in *path*; opening the same one again is what a restart does."""
@@ -147,5 +148,7 @@ async def open_world(
         uniform=lambda low, high: high,
         **of_service,
     )
-    sweeper = Sweeper(service=service, store=store, ring=keys, clock=clock, alone=alone)
+    sweeper = Sweeper(
+        service=service, store=store, ring=keys, clock=clock, every_s=every_s, alone=alone
+    )
     return World(store, service, sweeper, workflow, clock, keys, links)
