@@ -206,6 +206,26 @@ class ResourceNotFound(StepFunctionsError):
     """Request references a resource that does not exist."""
 
 
+class TooManyTags(StepFunctionsError):
+    """A resource can have at most 50 tags."""
+
+
+class ActivityDoesNotExist(StepFunctionsError):
+    """Activity Does Not Exist"""
+
+
+class ActivityAlreadyExists(StepFunctionsError):
+    """Activity Already Exists"""
+
+
+class ActivityWorkerLimitExceeded(StepFunctionsError):
+    """The maximum number of workers concurrently polling for activity tasks has been reached."""
+
+
+class ExecutionNotRedrivable(StepFunctionsError):
+    """The execution cannot be redriven."""
+
+
 class ValidationException(StepFunctionsError):
     """The request does not satisfy a constraint."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.errors import InvalidArn
 
-STATE_MACHINE, EXECUTION = "stateMachine", "execution"
+STATE_MACHINE, EXECUTION, ACTIVITY = "stateMachine", "execution", "activity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,24 @@ class Arns:
     def execution(self, machine: str, name: str) -> str:
         """An execution's ARN."""
         return f"arn:aws:states:{self.region}:{self.account}:{EXECUTION}:{machine}:{name}"
+
+    def activity(self, name: str) -> str:
+        """An activity's ARN."""
+        return f"arn:aws:states:{self.region}:{self.account}:{ACTIVITY}:{name}"
+
+    def activity_name(self, arn: str) -> str | None:
+        """The activity's name; None if such an ARN names nothing here.
+
+        Raises:
+            InvalidArn: it is no activity's ARN.
+        """
+        names = self._names(arn, ACTIVITY)
+        return names[0] if names and len(names) == 1 else None
+
+    def resource_type(self, arn: str) -> str:
+        """What kind of resource an ARN names; empty if it is no ARN of Step Functions."""
+        parts = arn.split(":")
+        return parts[5] if len(parts) >= 7 and parts[2] == "states" else ""
 
     def machine_name(self, arn: str) -> str | None:
         """The machine's name; None if such an ARN names nothing here.

@@ -9,6 +9,7 @@ becomes due, and no thread, coroutine or timer stands for an execution.
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from app.engine.execution import (
     Dispatch,
     Due,
     Execution,
+    Frame,
     Signal,
     Status,
     Stop,
@@ -25,6 +27,7 @@ from app.engine.execution import (
     TaskFailed,
     TaskSubmitted,
     TaskSucceeded,
+    TaskTaken,
     Transition,
     dispatched,
 )
@@ -58,6 +61,10 @@ _NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
 _OWED = "SELECT key FROM frames WHERE phase = 1 LIMIT ?"
 
 
+def _nobody_waits(_activity: int) -> None:
+    """No worker polls yet."""
+
+
 class Conductor:
     """Moves executions on."""
 
@@ -82,6 +89,7 @@ class Conductor:
         self._wake = asyncio.Event()
         self._rests_until_ms = 0  # what the loop waits for
         self._loop: asyncio.Task[None] | None = None
+        self.on_queued: Callable[[int], None] = _nobody_waits  #: told whose task waits for a worker
 
     async def start(self) -> None:
         """Take up what is owed, and serve what becomes due."""
@@ -129,6 +137,21 @@ class Conductor:
         execution = self._executions.running(query, row, revision)
         return self.step(connection, revision, execution, signal, now_ms)
 
+    def hand_over(
+        self, connection: sqlite3.Connection, key: int, worker: str | None, now_ms: int
+    ) -> tuple[Transition, Frame]:
+        """Give the queued task of a frame to a worker, inside a write; and the frame as it was."""
+        execution_id, frame_id = split_key(key)
+        query = within(connection)
+        row = load_execution(query, execution_id)
+        assert row is not None  # noqa: S101  # its frame is there
+        revision = self._machines.to_run(query, row.revision)
+        execution = self._executions.running(query, row, revision)
+        frame = SqliteFrames(query, execution).get(frame_id)
+        assert frame is not None  # noqa: S101
+        signal = TaskTaken(frame_id, frame.attempt, worker)
+        return self.step(connection, revision, execution, signal, now_ms), frame
+
     def step(
         self,
         connection: sqlite3.Connection,
@@ -163,6 +186,9 @@ class Conductor:
             self._meter.count("signoff_executions_ended", status=status)
             return
         self._dispatcher.offer(made.calls)
+        for frame in made.frames.values():
+            if frame.activity is not None:
+                self.on_queued(frame.activity)
         moments = [frame.due_ms(made.execution) for frame in made.frames.values()]
         if any(moment is not None and moment < self._rests_until_ms for moment in moments):
             self._wake.set()

@@ -40,6 +40,7 @@ class Phase(IntEnum):
     RETRYING = 4  #: for the next attempt's moment
     FORKED = 5  #: for its branches
     DONE = 6  #: for its siblings; its input is the branch's output
+    QUEUED = 7  #: for a worker to take its activity's task
 
 
 @dataclass(slots=True)
@@ -85,6 +86,8 @@ class Frame:
     timeout_ms: int | None = None
     heartbeat_ms: int | None = None
     heartbeat_s: int | None = None
+    timeout_s: int | None = None  #: of an activity's task: it counts anew once a worker took it
+    activity: int | None = None  #: the id of the activity whose task waits for a worker
     arguments: Payload | None = None  #: of the call that is owed
     branches: int = 0  #: how many it forked
     pending: int = 0  #: how many of them run
@@ -104,7 +107,7 @@ class Frame:
     def rest(self) -> None:
         """Forget what the state that is left waited for."""
         self.wake_ms = self.timeout_ms = self.heartbeat_ms = self.heartbeat_s = None
-        self.arguments = None
+        self.arguments = self.timeout_s = self.activity = None
 
 
 class Frames(Protocol):
@@ -116,9 +119,12 @@ class Frames(Protocol):
     def children(self, frame_id: int) -> list[Frame]:
         """Copies of the frame's branches, by index."""
 
+    def activity(self, arn: str) -> int | None:
+        """The id of an activity, or None."""
+
 
 class StoredFrames:
-    """Frames in memory: what tests step over."""
+    """Frames in memory."""
 
     def __init__(self) -> None:
         self._frames: dict[int, Frame] = {}
@@ -132,6 +138,10 @@ class StoredFrames:
         """Copies of the frame's branches, by index."""
         found = [frame.copy() for frame in self._frames.values() if frame.parent == frame_id]
         return sorted(found, key=lambda frame: frame.index)
+
+    def activity(self, arn: str) -> int | None:
+        """No activity: tasks of those wait in a database."""
+        return None
 
     def apply(self, transition: "Transition") -> None:
         """What a store does with a transition."""
@@ -199,6 +209,15 @@ class TaskHeartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskTaken:
+    """A worker took an activity's task."""
+
+    frame: int
+    attempt: int
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Someone stops the execution."""
 
@@ -207,7 +226,7 @@ class Stop:
 
 
 TaskSignal = TaskSubmitted | TaskSucceeded | TaskFailed | TaskHeartbeat
-Signal = Start | Due | Stop | TaskSignal
+Signal = Start | Due | Stop | TaskTaken | TaskSignal
 
 
 @dataclass(frozen=True, slots=True)

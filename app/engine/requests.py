@@ -8,7 +8,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.engine.json_faults import JsonFault, parse
 from app.engine.payload import MAX_BYTES, Payload
@@ -119,11 +119,20 @@ def settings_of(logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
         )
     if tracing and tracing.get("enabled") is True:
         settings["tracingConfiguration"] = {"enabled": True}
+    check_encryption(encryption)
+    return settings
+
+
+def check_encryption(encryption: Json) -> None:
+    """Refuse keys of the customer's own: there is no key management service here.
+
+    Raises:
+        InvalidEncryptionConfiguration
+    """
     if encryption and encryption.get("type", "AWS_OWNED_KEY") != "AWS_OWNED_KEY":
         raise InvalidEncryptionConfiguration(
             "Invalid Encryption Configuration: customer managed keys are not available."
         )
-    return settings
 
 
 def page_size(max_results: int | None) -> int:
@@ -141,16 +150,24 @@ class Member:
     required: bool = False
     sensitive: bool = False  #: its value is never shown
     values: tuple[str, ...] = ()
+    pattern: str | None = None
+    items: "Mapping[str, Member] | None" = None  #: of a list of structures
 
     def faults(self, value: Json) -> Iterator[str]:
         """The constraints that *value* breaks."""
-        size, what = (len(value), "length") if self.kind is str else (value, "value")
+        size, what = (value, "value") if self.kind is int else (_length(value), "length")
         if self.least is not None and size < self.least:
             yield f"Member must have {what} greater than or equal to {self.least}"
         if self.most is not None and size > self.most:
             yield f"Member must have {what} less than or equal to {self.most}"
         if self.values and value not in self.values:
             yield f"Member must satisfy enum value set: [{', '.join(self.values)}]"
+        if self.pattern is not None and not re.search(self.pattern, value):
+            yield f"Member must satisfy regular expression pattern: {self.pattern}"
+
+
+def _length(value: Json) -> int:
+    return len(value) if isinstance(value, str | list) else 0
 
 
 def _text(most: int, least: int = 0, *, required: bool = False, sensitive: bool = False) -> Member:
@@ -177,6 +194,8 @@ _INCLUDED = _one_of("ALL_DATA", "METADATA_ONLY")
 _STATUS = _one_of("SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING")
 _FLAG = Member(bool)
 _STRUCTURE = Member(dict)
+_TAG_KEY = _text(128, 1, required=True)
+_TAGS = Member(list, items={"key": _TAG_KEY, "value": _text(256)})
 
 OPERATIONS: Mapping[str, Mapping[str, Member]] = {
     "CreateStateMachine": {
@@ -187,7 +206,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "loggingConfiguration": _STRUCTURE,
         "tracingConfiguration": _STRUCTURE,
         "encryptionConfiguration": _STRUCTURE,
-        "tags": Member(list),
+        "tags": _TAGS,
         "publish": _FLAG,
         "versionDescription": _text(256, sensitive=True),
     },
@@ -240,6 +259,18 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
     },
     "SendTaskFailure": {"taskToken": _TOKEN, "error": _ERROR, "cause": _CAUSE},
     "SendTaskHeartbeat": {"taskToken": _TOKEN},
+    "CreateActivity": {
+        "name": _text(MAX_NAME_CHARS, 1, required=True),
+        "tags": _TAGS,
+        "encryptionConfiguration": _STRUCTURE,
+    },
+    "DescribeActivity": {"activityArn": _ARN},
+    "DeleteActivity": {"activityArn": _ARN},
+    "ListActivities": {"maxResults": _PAGE, "nextToken": _PAGE_TOKEN},
+    "GetActivityTask": {"activityArn": _ARN, "workerName": _NAME},
+    "TagResource": {"resourceArn": _ARN, "tags": replace(_TAGS, required=True)},
+    "UntagResource": {"resourceArn": _ARN, "tagKeys": Member(list, required=True)},
+    "ListTagsForResource": {"resourceArn": _ARN},
 }
 
 
@@ -274,6 +305,17 @@ def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
     shown = "Value" if member.sensitive else f"Value '{str(value)[:300]}'"
     for fault in member.faults(value):
         yield f"{shown} at '{name}' failed to satisfy constraint: {fault}"
+    if member.items is not None:
+        items: Json = value
+        for position, item in enumerate(items, 1):
+            yield from _item_faults(f"{name}.{position}.member", member.items, item)
+
+
+def _item_faults(place: str, members: Mapping[str, Member], item: Json) -> Iterator[str]:
+    if not isinstance(item, dict):
+        raise SerializationException(f"The value of '{place}' is of the wrong type.")
+    for name, member in members.items():
+        yield from _faults(f"{place}.{name}", member, item.get(name))
 
 
 def snake(name: str) -> str:

@@ -57,12 +57,12 @@ class Resource:
 
 def parse_resource(arn: str) -> Resource | None:
     """The resource that *arn* names; None if it is not of a known form."""
+    if _ACTIVITY.fullmatch(arn):
+        return Resource(arn, Family.ACTIVITY, "activity", "poll")
     if match := _SERVICE.fullmatch(arn):
         return Resource(arn, Family.SERVICE, match[1], match[2], Pattern(match[3] or ""))
     if _FUNCTION.fullmatch(arn):
         return Resource(arn, Family.FUNCTION, "lambda", "invoke")
-    if _ACTIVITY.fullmatch(arn):
-        return Resource(arn, Family.ACTIVITY, "activity", "poll")
     return None
 
 

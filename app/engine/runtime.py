@@ -2,9 +2,10 @@
 
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from app.clock import Clock, to_ms, utc_now
+from app.engine.activities import Activities
 from app.engine.arns import Arns
 from app.engine.conductor import Conductor
 from app.engine.execution import (
@@ -24,22 +25,27 @@ from app.engine.lock import DirectoryLock
 from app.engine.machines import STANDARD, Machines, Revision
 from app.engine.payload import Payload
 from app.engine.requests import (
+    OPERATIONS,
     check_name,
     default_name,
     execution_input,
     refuse_versions,
     settings_of,
+    snake,
     task_output,
 )
 from app.engine.resources import Resources
 from app.engine.resources.connector import Surroundings
 from app.engine.step import StaleSignal
 from app.engine.store import RUNNING, insert_execution, token_key, within
+from app.engine.tags import Tags, checked_tags
 from app.engine.tokens import PageTokens, TokenMint
 from app.errors import ExecutionAlreadyExists, TaskTimedOut
 from app.metrics import NO_METER, Meter
 from app.sqlite import Database
 from app.strict_json import Json
+
+Verb = Callable[..., Awaitable[Json]]
 
 MAX_DURATION_MS = 365 * 86_400_000  #: of an execution
 
@@ -70,7 +76,19 @@ class Engine:
         self._conductor = Conductor(
             database, self._machines, self._executions, resources, self._tokens, clock, meter
         )
+        self._tags = Tags(database, self.arns)
         self._lock: DirectoryLock | None = None
+        self._activities = Activities(
+            database, self.arns, pages, self._conductor, self._tokens, clock
+        )
+        parts = (self, self._tags, self._activities)
+        #: what answers each operation; called with the members that `checked` gives
+        self.verbs: Mapping[str, Verb] = {
+            operation: next(
+                getattr(part, snake(operation)) for part in parts if hasattr(part, snake(operation))
+            )
+            for operation in OPERATIONS
+        }
 
     async def start(self) -> None:
         """Take the data directory, take up what is owed, and serve what becomes due.
@@ -112,6 +130,7 @@ class Engine:
         settings = settings_of(
             logging_configuration, tracing_configuration, encryption_configuration
         )
+        tags = checked_tags(tags or [])
         return await self._machines.create(name, definition, role_arn, type, settings, tags)
 
     async def update_state_machine(

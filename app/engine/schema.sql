@@ -19,6 +19,13 @@ CREATE TABLE machines (
   tags TEXT NOT NULL              -- JSON
 );
 
+CREATE TABLE activities (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: waiting tasks name it
+  name TEXT NOT NULL UNIQUE,
+  created_ms INTEGER NOT NULL,
+  tags TEXT NOT NULL              -- JSON
+);
+
 -- A definition is stored once and shared by all executions that started with it.
 CREATE TABLE revisions (
   id INTEGER PRIMARY KEY,
@@ -63,10 +70,12 @@ CREATE TABLE frames (
   due_ms INTEGER,
   input TEXT,                     -- NULL: the execution's input
   more TEXT,                      -- JSON: what most frames do not have
+  activity INTEGER,               -- whose task waits for a worker
   events INTEGER,                 -- the execution's counters, in its first frame
   frames INTEGER
 );
 CREATE INDEX frames_due ON frames (due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX frames_queued ON frames (activity, entered_ms) WHERE activity IS NOT NULL;
 CREATE INDEX frames_owed ON frames (phase) WHERE phase = 1;
 
 -- The events of one transaction are one row, keyed by the first of them.

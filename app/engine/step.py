@@ -38,6 +38,7 @@ from app.engine.execution import (
     TaskSignal,
     TaskSubmitted,
     TaskSucceeded,
+    TaskTaken,
     Transition,
     dispatched,
 )
@@ -46,6 +47,7 @@ from app.engine.failures import (
     RUNTIME,
     TIMEOUT,
     EvaluationFailure,
+    RuntimeFailure,
     SizeFailure,
     StateFailure,
 )
@@ -143,6 +145,8 @@ class _Stepper:
                 self._start()
             case Due(frame_id):
                 self._due(frame_id)
+            case TaskTaken():
+                self._taken(signal)
             case Stop(error, cause):
                 self._end(Status.ABORTED, "ExecutionAborted", failed(error, cause), 0)
                 self.execution.error, self.execution.cause = error, cause
@@ -217,6 +221,9 @@ class _Stepper:
             self._fail(frame, SizeFailure(task.name))
             return
         resource = task.resource
+        if resource.family is Family.ACTIVITY:
+            self._queue_task(frame, resource, call)
+            return
         prefix = resource.family.value
         self._note(frame, prefix + "Scheduled", self._scheduled(resource, call))
         frame.attempt = frame.last_event
@@ -227,6 +234,27 @@ class _Stepper:
         frame.timeout_ms = self._in_seconds(call.timeout_s)
         frame.heartbeat_ms = self._in_seconds(call.heartbeat_s)
         self._made.calls.append(dispatched(self.execution, frame, resource))
+
+    def _queue_task(self, frame: Frame, resource: Resource, call: Call) -> None:
+        activity = self._frames.activity(resource.arn)
+        if activity is None:
+            self._fail(frame, RuntimeFailure(f"The activity {resource.arn} does not exist."))
+            return
+        self._note(frame, "ActivityScheduled", self._scheduled(resource, call))
+        frame.attempt = frame.last_event
+        frame.phase, frame.activity, frame.arguments = Phase.QUEUED, activity, call.arguments
+        frame.heartbeat_s, frame.timeout_s = call.heartbeat_s, call.timeout_s
+        frame.timeout_ms = self._in_seconds(call.timeout_s)
+
+    def _taken(self, signal: TaskTaken) -> None:
+        frame = self._get(signal.frame)
+        if frame is None or frame.attempt != signal.attempt or frame.phase is not Phase.QUEUED:
+            raise StaleSignal()
+        worker: Details = {} if signal.worker is None else {"workerName": signal.worker}
+        self._note(frame, "ActivityStarted", worker)
+        frame.phase, frame.activity, frame.arguments = Phase.SUBMITTED, None, None
+        frame.timeout_ms = self._in_seconds(frame.timeout_s)
+        frame.heartbeat_ms = self._in_seconds(frame.heartbeat_s)
 
     def _scheduled(self, resource: Resource, call: Call) -> Details:
         details = named(resource)

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from app.engine.arns import ACTIVITY
 from app.engine.execution import (
     ROOT,
     Event,
@@ -121,8 +122,9 @@ _FRAME = """SELECT key, parent, branch, state, phase, last_event, entered_ms, en
 _CHILDREN = """SELECT key, parent, branch, state, phase, last_event, entered_ms, entered_event,
     attempt, input, more FROM frames WHERE key BETWEEN ? AND ? AND parent = ? ORDER BY branch"""
 _PUT = """INSERT OR REPLACE INTO frames (key, parent, branch, state, phase, last_event, entered_ms,
-    entered_event, attempt, due_ms, input, more, events, frames)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    entered_event, attempt, due_ms, input, more, activity, events, frames)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_ACTIVITY = "SELECT id FROM activities WHERE name = ?"
 _REMOVE = "DELETE FROM frames WHERE key = ?"
 _REMOVE_ALL = "DELETE FROM frames WHERE key BETWEEN ? AND ?"
 _APPEND = "INSERT INTO history (key, events) VALUES (?, ?)"
@@ -206,12 +208,13 @@ def _frame_row(execution: Execution, frame: Frame) -> tuple[object, ...]:
         frame.due_ms(execution),
         None if unchanged else frame.input.text,
         _more(frame),
+        frame.activity,
         execution.events if first else None,
         execution.frames if first else None,
     )
 
 
-_RARE = ("wake_ms", "timeout_ms", "heartbeat_ms", "heartbeat_s")
+_RARE = ("wake_ms", "timeout_ms", "heartbeat_ms", "heartbeat_s", "timeout_s")
 
 
 def _more(frame: Frame) -> str | None:
@@ -246,6 +249,14 @@ class SqliteFrames:
         """The frame's branches, by index."""
         first, last = key_of(self._execution.id, 0), key_of(self._execution.id + 1, 0) - 1
         return [self._frame(row) for row in self._query(_CHILDREN, (first, last, frame_id))]
+
+    def activity(self, arn: str) -> int | None:
+        """The id of an activity, or None."""
+        where, _, name = arn.rpartition(f":{ACTIVITY}:")
+        if not self._execution.machine_arn.startswith(where + ":"):
+            return None  # of another account or region
+        rows = self._query(_ACTIVITY, (name,))
+        return rows[0][0] if rows else None
 
     def _frame(self, row: Row) -> Frame:
         key, parent, branch, state, phase, last, entered_ms, entered, attempt, given, more = row

@@ -4,15 +4,16 @@ AWS JSON 1.0, plain ASGI: what AWS clients send is one route, and it is the engi
 credentials are accepted. Errors are AWS's codes and texts; bad input is never a 500.
 """
 
+import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.engine.requests import OPERATIONS, checked, snake
-from app.engine.runtime import Engine
+from app.engine.requests import OPERATIONS, checked
+from app.engine.runtime import Engine, Verb
 from app.errors import (
     SerializationException,
     StepFunctionsError,
@@ -27,7 +28,9 @@ MAX_BODY_BYTES = 1_048_576 + 65_536  #: AWS's request limit, and room for JSON's
 _TARGET = "AWSStepFunctions."
 _CONTENT_TYPE = b"application/x-amz-json-1.0"
 
-Verbs = Mapping[str, Callable[..., Awaitable[Json]]]
+_HELD = frozenset({"GetActivityTask"})  #: answered when there is something to answer
+
+Verbs = Mapping[str, Verb]
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -37,7 +40,7 @@ class _TooLarge(Exception):
 
 def create_stepfunctions_app(engine: Engine) -> ASGIApp:
     """The API of *engine* as an ASGI application."""
-    verbs = {operation: getattr(engine, snake(operation)) for operation in OPERATIONS}
+    verbs = engine.verbs
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -58,7 +61,10 @@ async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, J
     try:
         operation = _operation(scope)
         body = _parsed(await _read(receive))
-        answer: Json = await verbs[operation](**checked(operation, body))
+        answering = verbs[operation](**checked(operation, body))
+        if operation in _HELD:
+            answering = _while_connected(receive, answering)
+        answer: Json = await answering
     except StepFunctionsError as exc:
         return 400, _error(exc.code, exc.message)
     except _TooLarge:
@@ -77,6 +83,23 @@ def _operation(scope: Scope) -> str:
     if not target.startswith(_TARGET.encode()) or operation not in OPERATIONS:
         raise UnknownOperationException("The operation is not known.")
     return operation
+
+
+async def _while_connected(receive: Receive, answering: Awaitable[Json]) -> Json:
+    """The answer, unless the client goes away: a task must not be given to nobody."""
+    answer = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        return await answer if answer.done() else {}
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(receive: Receive) -> bytes:

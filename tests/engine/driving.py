@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from app.engine.functions import Invocation, LocalFunction
+from app.engine.requests import checked
 from app.engine.runtime import Engine
 from app.engine.store import open_database
 from app.strict_json import Json
@@ -68,6 +69,10 @@ class Driver:
         """Stop, and start again on the same data."""
         await self.stop()
         await self.start()
+
+    async def call(self, operation: str, **members: Json) -> Any:
+        """The answer to a request, members spelled as on the wire."""
+        return await self.engine.verbs[operation](**checked(operation, members))
 
     async def machine(self, definition: Json, name: str = "machine") -> str:
         """A state machine's ARN."""

@@ -366,3 +366,43 @@ def test_the_aws_command_line_drives_an_execution(server: Server, client: Any) -
 
     assert (described["status"], described["output"]) == ("SUCCEEDED", '{"by": "cli"}')
     assert [event["id"] for event in history["events"]] == list(range(1, 9))
+
+
+async def test_a_worker_that_hangs_up_leaves_the_task_to_others(tmp_path: Path) -> None:
+    """A held poll ends with its connection, so no task is given to nobody."""
+    database = open_database(tmp_path)
+    engine = Engine(database)
+    await engine.start()
+    arn = (await engine.verbs["CreateActivity"](name="weigh"))["activityArn"]
+    body = json.dumps({"activityArn": arn}).encode()
+    incoming = iter([{"type": "http.request", "body": body}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(incoming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"x-amz-target", b"AWSStepFunctions.GetActivityTask")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    await create_stepfunctions_app(engine)(scope, receive, send)
+    await engine.stop()
+    await database.close()
+
+    assert sent[1]["body"] == b"{}"
+
+
+def test_boto3_polls_for_an_activity(client: Any) -> None:
+    """The task comes as soon as it is there."""
+    arn = client.create_activity(name="boto3-weigh")["activityArn"]
+    state = {"Type": "Task", "Resource": arn, "End": True}
+    machine = client.create_state_machine(
+        name="boto3-weigh", definition=json.dumps(only(state)), roleArn=ROLE
+    )["stateMachineArn"]
+    execution = client.start_execution(stateMachineArn=machine, input="[1]")["executionArn"]
+
+    task = client.get_activity_task(activityArn=arn, workerName="scale")
+    client.send_task_success(taskToken=task["taskToken"], output=task["input"])
+
+    assert ended(client, execution)["output"] == "[1]"
