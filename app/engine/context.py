@@ -1,6 +1,6 @@
 """The context object, ``$$``: what a state can know about itself and its execution."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from app.clock import from_ms, iso
 from app.engine.execution import Execution, Frame, Phase
@@ -11,8 +11,13 @@ from app.strict_json import Json
 Mint = Callable[[int, int, int], str]
 
 
-def context_object(execution: Execution, frame: Frame, state: State, mint: Mint) -> Json:
-    """The context object of *state*; the retry count and the token are a Task's alone."""
+def context_object(
+    execution: Execution, frame: Frame, state: State, mint: Mint, item: Mapping[str, Json] | None
+) -> Json:
+    """The context object of *state*; the retry count and the token are a Task's alone.
+
+    *item* is that of the iteration in which the state runs, or None.
+    """
     shown: dict[str, Json] = {"Name": state.name, "EnteredTime": iso(from_ms(frame.entered_ms))}
     context: dict[str, Json] = {
         "Execution": {
@@ -30,6 +35,8 @@ def context_object(execution: Execution, frame: Frame, state: State, mint: Mint)
         shown["RetryCount"] = sum(frame.retries.values())
         if state.resource.waits_for_token:
             context["Task"] = {"Token": mint(execution.id, frame.id, _attempt(execution, frame))}
+    if item is not None:
+        context["Map"] = {"Item": item}
     return context
 
 

@@ -83,7 +83,7 @@ class _Machine:
         return StateMachine(start_at or "", self._states, timeout_s, comment)
 
     def branch(self, fields: Fields) -> str | None:
-        fields.only({"Comment", "StartAt", "States", "QueryLanguage"})
+        fields.only({"Comment", "StartAt", "States", "QueryLanguage", "ProcessorConfig"})
         return self._scope(fields)
 
     def _scope(self, fields: Fields) -> str | None:

@@ -88,9 +88,10 @@ class Frame:
     heartbeat_s: int | None = None
     timeout_s: int | None = None  #: of an activity's task: it counts anew once a worker took it
     activity: int | None = None  #: the id of the activity whose task waits for a worker
-    arguments: Payload | None = None  #: of the call that is owed
-    branches: int = 0  #: how many it forked
+    arguments: Payload | None = None  #: of the call that is owed; the items it iterates over
+    branches: int = 0  #: how many it forked so far
     pending: int = 0  #: how many of them run
+    iterations: int = 0  #: how many branches it will have, if they are iterations
     variables: Mapping[str, Json] = field(default_factory=lambda: NO_VARIABLES)
 
     def due_ms(self, execution: Execution) -> int | None:

@@ -13,6 +13,7 @@ from app.engine.choice import Test as Condition
 from app.engine.failures import ALL
 from app.engine.fields import Fields
 from app.engine.flow import PathFlow
+from app.engine.iteration import Map
 from app.engine.paths import Path
 from app.engine.payload import Payload
 from app.engine.resource import Family, Pattern, Resource, parse_resource
@@ -51,7 +52,7 @@ def read_state(name: str, fields: Fields, read_branch: ReadBranch) -> Read | Non
         return None
     fields.only(_COMMON | kind.fields)
     fields.text("Comment")
-    shared: dict[str, Any] = {"name": name, "flow": _flow(fields)}
+    shared: dict[str, Any] = {"name": name, "flow": _flow(fields, kind)}
     if "Next" in kind.fields:
         shared["next"] = _next(fields)
     if "Retry" in kind.fields:
@@ -71,12 +72,12 @@ _HANDLED = frozenset({"Retry", "Catch", "ResultSelector"}) | _WORK
 # Shared fields
 
 
-def _flow(fields: Fields) -> PathFlow:
+def _flow(fields: Fields, kind: "_Type") -> PathFlow:
     values = fields.values
     return PathFlow(
         input_path=_unless_whole(fields, "InputPath", fields.path),
         drop_input=values.get("InputPath", "") is None,
-        parameters=fields.template("Parameters"),
+        parameters=fields.template("Parameters") if kind.read is not _map else None,
         result_selector=fields.template("ResultSelector"),
         result_path=_unless_whole(fields, "ResultPath", fields.reference_path),
         drop_result=values.get("ResultPath", "") is None,
@@ -259,6 +260,44 @@ def _parallel(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) -
     return Parallel(**shared, branches=tuple(start for start in branches if start))
 
 
+def _map(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) -> State:
+    for names in _MAP_CHOICES:
+        fields.at_most_one(*names)
+    processor = fields.nested("Iterator" if "Iterator" in fields.values else "ItemProcessor")
+    if processor is None:
+        fields.require("ItemProcessor")
+    elif _is_distributed(processor):
+        fields.fault("The processor mode DISTRIBUTED is not available", "ItemProcessor")
+    else:
+        fields.only(_INLINE_MAP | _COMMON)
+    selector = fields.template("ItemSelector") or fields.template("Parameters")
+    return Map(
+        **shared,
+        start_at=(read_branch(processor) if processor else None) or "",
+        items_path=_unless_whole(fields, "ItemsPath", fields.path),
+        item_selector=selector,
+        max_concurrency=fields.path("MaxConcurrencyPath")
+        or _or(fields.integer("MaxConcurrency", 0, MAX_SECONDS), 0),
+    )
+
+
+_MAP_CHOICES = (
+    ("ItemProcessor", "Iterator"),
+    ("ItemSelector", "Parameters"),
+    ("MaxConcurrency", "MaxConcurrencyPath"),
+    ("ToleratedFailureCount", "ToleratedFailureCountPath"),
+    ("ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
+)
+
+
+def _is_distributed(processor: Fields) -> bool:
+    config = processor.nested("ProcessorConfig")
+    if config is None:
+        return False
+    config.only({"Mode", "ExecutionType"})
+    return config.one_of("Mode", ("INLINE", "DISTRIBUTED")) == "DISTRIBUTED"
+
+
 # Choice
 
 
@@ -328,6 +367,28 @@ def _check_operand(entry: Fields, name: str, operator: Operator) -> None:
         entry.text(name)
 
 
+_INLINE_MAP = _HANDLED | {
+    "ItemProcessor",
+    "Iterator",
+    "ItemsPath",
+    "ItemSelector",
+    "MaxConcurrency",
+    "MaxConcurrencyPath",
+}
+_DISTRIBUTED_MAP = frozenset(
+    {
+        "ItemReader",
+        "ItemBatcher",
+        "ResultWriter",
+        "Label",
+        "ToleratedFailureCount",
+        "ToleratedFailureCountPath",
+        "ToleratedFailurePercentage",
+        "ToleratedFailurePercentagePath",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Type:
     """How a state type is read."""
@@ -357,4 +418,5 @@ _TYPES: Mapping[str, _Type] = {
     "Fail": _Type(_fail, frozenset({"Error", "ErrorPath", "Cause", "CausePath"})),
     "Choice": _Type(_choice, _IN_OUT | {"Choices", "Default"}),
     "Parallel": _Type(_parallel, _HANDLED | {"Branches"}),
+    "Map": _Type(_map, _INLINE_MAP | _DISTRIBUTED_MAP),
 }

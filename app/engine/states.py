@@ -1,6 +1,6 @@
 """The state types: what each does when it is entered, and what it makes of its work's result.
 
-A state says what it wants (`Proceed`, `Sleep`, `Call`, `Fork`, `Raise`); the stepper does it.
+A state says what it wants (`Proceed`, `Call`, `Fork`...); the stepper does it.
 States know nothing of frames, retries, history or storage. They are frozen: whatever counts is in
 the execution. A new type is one class here and one line in `parsing.py`.
 """
@@ -59,6 +59,14 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
+class Iterate:
+    """Run the state's processor for each of the items, and wait for all of them."""
+
+    items: Payload  #: an array or an object
+    at_once: int  #: how many at the same time
+
+
+@dataclass(frozen=True, slots=True)
 class Raise:
     """Fail with what the definition says."""
 
@@ -66,7 +74,7 @@ class Raise:
     cause: str | None
 
 
-Want = Proceed | Sleep | Call | Fork | Raise
+Want = Proceed | Sleep | Call | Fork | Iterate | Raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

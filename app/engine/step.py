@@ -18,9 +18,8 @@ Branches take turns: each enters its state before any leaves it, as AWS interlea
 
 from collections import deque
 from dataclasses import replace
-from functools import partial
 
-from app.engine.context import Mint, context_object
+from app.engine.context import Mint
 from app.engine.execution import (
     ROOT,
     Due,
@@ -53,10 +52,24 @@ from app.engine.failures import (
 )
 from app.engine.flow import Scope
 from app.engine.history import MAX_EVENTS, TERMINAL, Details, failed, named
+from app.engine.iteration import Map, item_at
 from app.engine.payload import Payload
 from app.engine.resource import Family, Resource
 from app.engine.retry import first_match
-from app.engine.states import Call, Fork, Proceed, Raise, Sleep, State, StateMachine, Task, Want
+from app.engine.scopes import Scopes
+from app.engine.states import (
+    Call,
+    Fork,
+    Iterate,
+    Proceed,
+    Raise,
+    Sleep,
+    State,
+    StateMachine,
+    Task,
+    Want,
+)
+from app.engine.tree import FrameTree, TooManyFrames
 from app.errors import SignoffError
 
 SLICE = 500  #: units of work in one step: a transition is one, and so is each...
@@ -94,6 +107,8 @@ def step(
         stepper.run()
     except _HistoryFull as full:
         stepper.end_full(full.previous)
+    except TooManyFrames:
+        stepper.end_full(stepper.execution.events)
     return stepper.transition()
 
 
@@ -118,12 +133,9 @@ class _Stepper:
         self.machine = machine
         self.execution = execution
         self.now_ms = now_ms
-        self._frames = frames
-        self._mint = mint
+        self._tree = FrameTree(execution, frames)
+        self._scopes = Scopes(execution, self._tree, mint)
         self._made = Transition(execution)
-        self._touched: dict[int, Frame] = {}  # what was loaded or made in this step
-        self._branches: dict[int, list[Frame]] = {}  # those among them, by parent
-        self._new: set[int] = set()  # made in this step: no store knows them
         self._queue: deque[tuple[Frame, Proceed | None]] = deque()
         self._left = SLICE
 
@@ -131,7 +143,7 @@ class _Stepper:
         """All that this step changed."""
         made = self._made
         if not made.ended:
-            made.frames = self._touched
+            made.frames, made.removed = self._tree.touched, self._tree.removed
         return made
 
     # Signals
@@ -160,7 +172,7 @@ class _Stepper:
         self._add(0, 0, self.machine.start_at, self.execution.input, last_event=0)
 
     def _due(self, frame_id: int) -> None:
-        frame = self._get(frame_id)
+        frame = self._tree.get(frame_id)
         if frame is None:
             raise StaleSignal()
         if frame.id == ROOT and self.execution.timeout_ms <= self.now_ms:
@@ -192,7 +204,7 @@ class _Stepper:
         self._end(Status.TIMED_OUT, "ExecutionTimedOut", {}, 0)
 
     def _task(self, signal: TaskSignal) -> None:
-        frame = self._get(signal.frame)
+        frame = self._tree.get(signal.frame)
         if frame is None or frame.attempt != signal.attempt or not self._awaited(frame):
             raise StaleSignal()
         task = self._task_of(frame)
@@ -225,7 +237,7 @@ class _Stepper:
             self._queue_task(frame, resource, call)
             return
         prefix = resource.family.value
-        self._note(frame, prefix + "Scheduled", self._scheduled(resource, call))
+        self._note(frame, prefix + "Scheduled", _scheduled(resource, call, self.execution.region))
         frame.attempt = frame.last_event
         # Written now rather than at the connector's answer: AWS shows it while the call runs.
         self._note(frame, prefix + "Started", named(resource) or None)
@@ -236,18 +248,18 @@ class _Stepper:
         self._made.calls.append(dispatched(self.execution, frame, resource))
 
     def _queue_task(self, frame: Frame, resource: Resource, call: Call) -> None:
-        activity = self._frames.activity(resource.arn)
+        activity = self._tree.activity(resource.arn)
         if activity is None:
             self._fail(frame, RuntimeFailure(f"The activity {resource.arn} does not exist."))
             return
-        self._note(frame, "ActivityScheduled", self._scheduled(resource, call))
+        self._note(frame, "ActivityScheduled", _scheduled(resource, call, self.execution.region))
         frame.attempt = frame.last_event
         frame.phase, frame.activity, frame.arguments = Phase.QUEUED, activity, call.arguments
         frame.heartbeat_s, frame.timeout_s = call.heartbeat_s, call.timeout_s
         frame.timeout_ms = self._in_seconds(call.timeout_s)
 
     def _taken(self, signal: TaskTaken) -> None:
-        frame = self._get(signal.frame)
+        frame = self._tree.get(signal.frame)
         if frame is None or frame.attempt != signal.attempt or frame.phase is not Phase.QUEUED:
             raise StaleSignal()
         worker: Details = {} if signal.worker is None else {"workerName": signal.worker}
@@ -255,20 +267,6 @@ class _Stepper:
         frame.phase, frame.activity, frame.arguments = Phase.SUBMITTED, None, None
         frame.timeout_ms = self._in_seconds(frame.timeout_s)
         frame.heartbeat_ms = self._in_seconds(frame.heartbeat_s)
-
-    def _scheduled(self, resource: Resource, call: Call) -> Details:
-        details = named(resource)
-        if resource.family is Family.SERVICE:
-            details |= {"region": self.execution.region, "parameters": call.arguments.text}
-        else:
-            details |= {"resource": resource.arn, "input": call.arguments.text}
-        if call.timeout_s is not None:
-            details["timeoutInSeconds"] = call.timeout_s
-        if call.heartbeat_s is not None:
-            details["heartbeatInSeconds"] = call.heartbeat_s
-        if call.role_arn is not None:
-            details["taskCredentials"] = {"roleArn": call.role_arn}
-        return details
 
     def _in_seconds(self, seconds: int | None) -> int | None:
         return None if seconds is None else self.now_ms + seconds * 1000
@@ -310,7 +308,7 @@ class _Stepper:
         """Let queued branches go on until all are blocked or the slice is used up."""
         while self._queue and not self._made.ended:
             frame, proceed = self._queue.popleft()
-            if frame.id not in self._touched:
+            if frame.id not in self._tree.touched:
                 continue  # a sibling failed, and took this branch with it
             if proceed is not None:
                 self._proceed(frame, proceed)
@@ -362,6 +360,8 @@ class _Stepper:
                 frame.phase, frame.wake_ms = Phase.SLEEPING, until_ms
             case Fork():
                 self._fork(frame, state, want)
+            case Iterate():
+                self._iterate(frame, state, want)
             case Raise(error, cause):
                 self._fail(frame, StateFailure(error, cause))
 
@@ -388,10 +388,12 @@ class _Stepper:
             self._end(Status.SUCCEEDED, "ExecutionSucceeded", details, frame.last_event)
             return
         frame.phase = Phase.DONE
-        parent = self._parent(frame)
+        parent = self._tree.parent(frame)
         parent.pending -= 1
         parent.last_event = frame.last_event
-        if parent.pending == 0:
+        if parent.iterations:
+            self._next_iteration(parent, frame)
+        if parent.phase is Phase.FORKED and parent.pending == 0:
             self._join(parent)
 
     # Branches
@@ -403,35 +405,65 @@ class _Stepper:
         for index, (start_at, given) in enumerate(fork.branches):
             self._add(frame.id, index, start_at, given, last_event=frame.last_event)
 
+    def _iterate(self, frame: Frame, state: State, want: Iterate) -> None:
+        length = len(want.items.value)
+        self._note(frame, "MapStateStarted", {"length": length})
+        frame.phase, frame.arguments = Phase.FORKED, want.items
+        frame.iterations = length
+        if not length:
+            self._join(frame)
+        while frame.phase is Phase.FORKED and frame.branches < min(length, want.at_once):
+            self._start_iteration(frame)
+
+    def _next_iteration(self, frame: Frame, done: Frame) -> None:
+        """What follows when an iteration ends: the next, or the end if it was the last to run."""
+        succeeded = self._emit("MapIterationSucceeded", _iteration(frame, done), done.last_event)
+        if frame.branches < frame.iterations:
+            self._start_iteration(frame)
+        elif frame.pending == 0:
+            # AWS lets an iteration follow the one before's last state, the end this event.
+            frame.last_event = succeeded
+
+    def _start_iteration(self, frame: Frame) -> None:
+        state = self._state(frame)
+        assert isinstance(state, Map) and frame.arguments is not None  # noqa: S101  # it iterates
+        index = frame.branches
+        item = item_at(frame.arguments.value, index)
+        try:
+            given = state.given(frame.input, item, self._scopes.of(frame, state, self.now_ms, item))
+        except StateFailure as failure:
+            self._abort_branches(frame, failed=0)
+            self._fail(frame, failure)
+            return
+        branch = self._add(frame.id, index, state.start_at, given, last_event=frame.last_event)
+        frame.branches += 1
+        frame.pending += 1
+        self._note(branch, "MapIterationStarted", _iteration(frame, branch))
+
     def _join(self, frame: Frame) -> None:
-        branches = self._children(frame)
+        branches = self._tree.children(frame)
         texts = ",".join(branch.input.text for branch in branches)
         self._remove(branches)
-        frame.branches, frame.phase = 0, Phase.READY
+        frame.branches, frame.iterations, frame.phase = 0, 0, Phase.READY
         # AWS gives Succeeded and Exited the same predecessor: the last event of the last branch.
         self._emit(self._state(frame).type + "StateSucceeded", None, frame.last_event)
         self._leave(frame, Payload.of_text(f"[{texts}]"))
 
-    def _children(self, frame: Frame) -> list[Frame]:
-        here = self._branches.get(frame.id, [])
-        if len(here) < frame.branches:
-            known = {branch.id for branch in here}
-            stored = [b for b in self._frames.children(frame.id) if b.id not in known]
-            here = here + stored
-        return sorted(here, key=lambda branch: branch.index)
-
     def _abort_branches(self, frame: Frame, failed: int) -> None:
-        branches = self._children(frame)
+        branches = self._tree.children(frame)
         for branch in branches:
-            if branch.id != failed and branch.phase not in (Phase.READY, Phase.DONE):
-                self._abort(branch)
+            if branch.id != failed and branch.phase is not Phase.DONE:
+                self._abort(frame, branch)
         self._remove(branches)
-        frame.branches = frame.pending = 0
+        frame.branches = frame.pending = frame.iterations = 0
 
-    def _abort(self, frame: Frame) -> None:
+    def _abort(self, parent: Frame, frame: Frame) -> None:
         if frame.phase is Phase.FORKED:
             self._abort_branches(frame, failed=0)
-        self._emit(self._state(frame).type + "StateAborted", None, frame.last_event)
+        if frame.phase is not Phase.READY:
+            self._emit(self._state(frame).type + "StateAborted", None, frame.last_event)
+        if parent.iterations:
+            self._emit("MapIterationAborted", _iteration(parent, frame), frame.last_event)
 
     # Failure
 
@@ -473,9 +505,11 @@ class _Stepper:
         if frame.parent == 0:
             self.end_failed(failure.shown_error, failure.cause, frame.last_event)
             return
-        if isinstance(state, Task):
+        parent = self._tree.parent(frame)
+        if parent.iterations:
+            self._emit("MapIterationFailed", _iteration(parent, frame), frame.last_event)
+        elif isinstance(state, Task):
             self._emit("TaskStateAborted", None, frame.last_event)
-        parent = self._parent(frame)
         parent.last_event = frame.last_event
         self._abort_branches(parent, failed=frame.id)
         self._fail(parent, failure)
@@ -515,46 +549,37 @@ class _Stepper:
     def _state(self, frame: Frame) -> State:
         return self.machine.states[frame.state]
 
-    def _get(self, frame_id: int) -> Frame | None:
-        frame = self._touched.get(frame_id)
-        if frame is None:
-            frame = self._frames.get(frame_id)
-            if frame is not None:
-                self._touch(frame)
+    def _add(self, parent: int, index: int, state: str, given: Payload, last_event: int) -> Frame:
+        frame = self._tree.add(parent, index, state, given, last_event)
+        self._queue.append((frame, None))
         return frame
 
-    def _parent(self, frame: Frame) -> Frame:
-        parent = self._get(frame.parent)
-        assert parent is not None  # noqa: S101  # a branch lives no longer than what forked it
-        return parent
-
-    def _touch(self, frame: Frame) -> None:
-        self._touched[frame.id] = frame
-        self._branches.setdefault(frame.parent, []).append(frame)
-
-    def _add(self, parent: int, index: int, state: str, given: Payload, last_event: int) -> None:
-        self.execution.frames += 1
-        frame = Frame(self.execution.frames, parent, index, state, given, last_event)
-        self._new.add(frame.id)
-        self._touch(frame)
-        self._queue.append((frame, None))
-
     def _remove(self, branches: list[Frame]) -> None:
-        for branch in branches:
-            self._remove(self._children(branch) if branch.branches else [])
-            self._touched.pop(branch.id, None)
-            if branch.id not in self._new:
-                self._made.removed.add(branch.id)
-        if branches:
-            self._branches.pop(branches[0].parent, None)
-            gone = {branch.id for branch in branches}
+        gone = self._tree.remove(branches)
+        if gone and self._made.calls:
             self._made.calls = [call for call in self._made.calls if call.frame not in gone]
 
     def _scope(self, frame: Frame, state: State) -> Scope:
-        run = self.execution
-        seed = f"{run.seed}:{frame.id}:{run.events}"
-        make_context = partial(context_object, run, frame, state, self._mint)
-        return Scope(self.now_ms, seed, make_context, frame.variables)
+        return self._scopes.of(frame, state, self.now_ms)
+
+
+def _scheduled(resource: Resource, call: Call, region: str) -> Details:
+    details = named(resource)
+    if resource.family is Family.SERVICE:
+        details |= {"region": region, "parameters": call.arguments.text}
+    else:
+        details |= {"resource": resource.arn, "input": call.arguments.text}
+    if call.timeout_s is not None:
+        details["timeoutInSeconds"] = call.timeout_s
+    if call.heartbeat_s is not None:
+        details["heartbeatInSeconds"] = call.heartbeat_s
+    if call.role_arn is not None:
+        details["taskCredentials"] = {"roleArn": call.role_arn}
+    return details
+
+
+def _iteration(parent: Frame, frame: Frame) -> Details:
+    return {"name": parent.state, "index": frame.index}
 
 
 _NO_MACHINE = StateMachine("", {})

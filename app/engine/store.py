@@ -227,6 +227,7 @@ def _more(frame: Frame) -> str | None:
         more["retries"] = {str(position): made for position, made in frame.retries.items()}
     if frame.branches:
         more["branches"], more["pending"] = frame.branches, frame.pending
+        more["iterations"] = frame.iterations
     if frame.variables:
         more["variables"] = dict(frame.variables)
     return orjson.dumps(more).decode() if more else None
@@ -270,7 +271,7 @@ class SqliteFrames:
 
 def _restore(frame: Frame, text: str) -> None:
     more = orjson.loads(text)
-    for name in (*_RARE, "branches", "pending", "variables"):
+    for name in (*_RARE, "branches", "pending", "iterations", "variables"):
         if name in more:
             setattr(frame, name, more[name])
     if "arguments" in more:

@@ -40,6 +40,7 @@ from app.strict_json import Json
 ERRORS = ("Busy", "Rejected", "States.ALL", "States.Timeout", "States.TaskFailed")
 RESOURCES = ("sqs:sendMessage.waitForTaskToken", "sqs:sendMessage", "lambda:invoke")
 START_MS = 1_700_000_000_000
+GIVEN = Payload({"n": 2, "items": ["a", "b"]})
 
 
 class Builder:
@@ -65,7 +66,7 @@ class Builder:
 
     def state(self, depth: int, after: str | None) -> dict[str, Json]:
         move: dict[str, Json] = {"End": True} if after is None else {"Next": after}
-        kinds = ["Pass", "Wait", "Task", "Task", "Choice"] + (["Parallel"] if depth else [])
+        kinds = ["Pass", "Wait", "Task", "Task", "Choice"] + (["Parallel", "Map"] if depth else [])
         kind = self.draw(st.sampled_from(kinds))
         if kind == "Choice":
             rule = {"Variable": "$.n", "NumericGreaterThan": 1, "Next": after}
@@ -76,9 +77,21 @@ class Builder:
             return {"Type": "Wait", "Seconds": self.draw(st.integers(0, 3)), **move}
         if kind == "Task":
             return self.task() | move | self.handlers(after)
+        if kind == "Map":
+            return self.iteration(depth) | move | self.handlers(after)
         branches = [self.machine(depth - 1) for _ in range(self.draw(st.integers(1, 3)))]
         shape = {"Type": "Parallel", "Branches": branches, "ResultPath": "$.b"}
         return shape | move | self.handlers(after)
+
+    def iteration(self, depth: int) -> dict[str, Json]:
+        return {
+            "Type": "Map",
+            "ItemProcessor": self.machine(depth - 1),
+            "ItemSelector": {"n": 2, "items": ["a"], "item.$": "$$.Map.Item.Value"},
+            "ItemsPath": "$.items",
+            "MaxConcurrency": self.draw(st.integers(0, 2)),
+            "ResultPath": "$.m",
+        }
 
     def last(self, depth: int) -> dict[str, Json]:
         final: list[dict[str, Json]] = [
@@ -139,7 +152,16 @@ class World:
     now_ms: int = START_MS
     execution: Execution = field(
         default_factory=lambda: Execution(
-            1, "arn", "run", "arn", "machine", "role", Payload({"n": 2}), START_MS, 5, 2**60
+            1,
+            "arn",
+            "run",
+            "arn",
+            "machine",
+            "role",
+            Payload({"n": 2, "items": ["a", "b"]}),
+            START_MS,
+            5,
+            2**60,
         )
     )
 

@@ -1,0 +1,86 @@
+"""The Map state: the same states once for each item, some of them at a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from app.engine.failures import RuntimeFailure
+from app.engine.flow import Scope, select
+from app.engine.paths import Path
+from app.engine.payload import Payload
+from app.engine.states import Iterate, State, Want
+from app.engine.templates import Template
+from app.strict_json import Json
+
+DEFAULT_AT_ONCE = 40  #: iterations at a time where MaxConcurrency sets no limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Map(State):
+    """Runs its states for each item; its result is the array of their outputs."""
+
+    type: ClassVar[str] = "Map"
+    start_at: str  #: the name of the first state of an iteration
+    items_path: Path | None = None
+    item_selector: Template | None = None
+    max_concurrency: int | Path = 0
+
+    def enter(self, raw: Payload, scope: Scope) -> Want:
+        """Iterate."""
+        data = self.flow.effective(raw, scope)
+        items = data if self.items_path is None else select(self.items_path, data, scope)
+        if not isinstance(items.value, list | dict):
+            raise RuntimeFailure(self._no_array(items))
+        return Iterate(items, self._at_once(data, scope))
+
+    def _no_array(self, items: Payload) -> str:
+        if self.items_path is None:
+            return f"Map state input must be an array but was: {items.text}"
+        return f'Reference path "{self.items_path.text}" must point to array.'
+
+    def _at_once(self, data: Payload, scope: Scope) -> int:
+        limit = self.max_concurrency
+        if isinstance(limit, Path):
+            limit = whole_number("MaxConcurrencyPath", limit, data, scope)
+        return limit or DEFAULT_AT_ONCE
+
+    def given(self, raw: Payload, item: Mapping[str, Json], scope: Scope) -> Payload:
+        """What an iteration starts with; *scope* knows the item too.
+
+        Raises:
+            StateFailure: the ItemSelector cannot be evaluated.
+        """
+        if self.item_selector is None:
+            key = item.get("Key")
+            return Payload(item["Value"] if key is None else {"Key": key, "Value": item["Value"]})
+        data = self.flow.effective(raw, scope)
+        return Payload(self.item_selector.evaluate(data.value, scope))
+
+
+def whole_number(field: str, path: Path, data: Payload, scope: Scope) -> int:
+    """The number, 0 or more, to which *path* leads; AWS takes one that is written as text too.
+
+    Raises:
+        RuntimeFailure: it is none.
+    """
+    value = select(path, data, scope)
+    try:
+        number = int(value.value) if isinstance(value.value, int | str) else None
+    except ValueError:
+        number = None
+    if number is None or isinstance(value.value, bool):
+        raise RuntimeFailure(
+            f"The {field} field refers to value {value.text} which is not a valid integer: "
+            f"{path.text}"
+        )
+    if number < 0:
+        raise RuntimeFailure(f"{field.removesuffix('Path')} cannot be negative.")
+    return number
+
+
+def item_at(items: Json, index: int) -> Mapping[str, Json]:
+    """``$$.Map.Item`` of an iteration: over an object's members it has a Key."""
+    if isinstance(items, dict):
+        key = list(items)[index]
+        return {"Index": index, "Key": key, "Value": items[key]}
+    return {"Index": index, "Value": items[index]}

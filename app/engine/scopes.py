@@ -1,0 +1,44 @@
+"""What the expressions of a state see besides their data: made for each state that is stepped."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from app.engine.context import Mint, context_object
+from app.engine.execution import Execution, Frame
+from app.engine.flow import Scope
+from app.engine.iteration import item_at
+from app.engine.states import State
+from app.engine.tree import FrameTree
+from app.strict_json import Json
+
+Item = Mapping[str, Json]
+
+
+class Scopes:
+    """Makes the scopes of one execution's states. What is not asked for is not made."""
+
+    def __init__(self, execution: Execution, tree: FrameTree, mint: Mint) -> None:
+        self._execution = execution
+        self._tree = tree
+        self._mint = mint
+
+    def of(self, frame: Frame, state: State, now_ms: int, item: Item | None = None) -> Scope:
+        """The scope of *state* in *frame*; with *item*, that of an iteration about to start."""
+        run = self._execution
+        seed = f"{run.seed}:{frame.id}:{frame.branches}:{run.events}"
+        make_context = partial(self._context, frame, state, item)
+        return Scope(now_ms, seed, make_context, frame.variables)
+
+    def _context(self, frame: Frame, state: State, item: Item | None) -> Json:
+        if item is None:
+            item = self._item_of(frame)
+        return context_object(self._execution, frame, state, self._mint, item)
+
+    def _item_of(self, frame: Frame) -> Item | None:
+        """The item of the innermost iteration that *frame* is in."""
+        while frame.parent:
+            parent = self._tree.parent(frame)
+            if parent.iterations and parent.arguments is not None:
+                return item_at(parent.arguments.value, frame.index)
+            frame = parent
+        return None
