@@ -41,6 +41,7 @@ Row = tuple[Any, ...]
 
 #: a group is committed when its works took this long, so that the first ones need not wait for all
 GROUP_BUDGET_S = 0.005
+GATHER_S = 0.002  #: how long a group may gather while each turn of the loop brings more
 #: how long another process may hold the write lock before a write is refused
 LOCK_PATIENCE_S = 10.0
 CHECKPOINT_CHANGES = 2_000  #: rows changed between two background checkpoints
@@ -148,7 +149,7 @@ class Database:
         if not self._busy:
             self._busy = True
             self._idle.clear()
-            loop.call_soon(self._flush)
+            self._gather_from(loop)
         result: T = await pending.future
         return result
 
@@ -174,7 +175,19 @@ class Database:
         self._writer.close()
 
     # One flush = one group: BEGIN, the works, COMMIT in the thread, answers, and again while there
-    # is more.
+    # is more. A group is closed when a turn of the loop brought no more works: whoever could join
+    # has joined. A lone writer waits for one turn, which is microseconds; under load the groups
+    # grow, and what a commit costs is shared by more.
+
+    def _gather_from(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon(self._gather, loop, len(self._queue), perf_counter() + GATHER_S)
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int, deadline: float) -> None:
+        found = len(self._queue)
+        if found == seen or perf_counter() > deadline:
+            self._flush()
+        else:
+            loop.call_soon(self._gather, loop, found, deadline)
 
     def _flush(self) -> None:
         try:
@@ -305,7 +318,7 @@ class Database:
         for pending in group:
             pending.settle()
         if self._queue and not self.failed:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._gather_from(asyncio.get_running_loop())
             return
         for pending in self._queue:
             pending.error = StoreUnavailable()

@@ -13,7 +13,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from secrets import token_hex
 
 from app.approvals.model import Payload, State
@@ -46,6 +47,14 @@ _LEVELS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A proof, and when it was stored."""
+
+    settled: Settled
+    at: datetime
+
+
 class Delivery:
     """Makes attempts, and stores what they prove."""
 
@@ -66,14 +75,17 @@ class Delivery:
         self._meter = meter
         self._uniform = uniform
         self._owner = token_hex(8)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Settlement | None]] = set()
 
     def lease(self) -> Lease:
         """A lease of this process, from now on."""
         return Lease(self._owner, self._clock() + LEASE)
 
-    def start(self, owed: Owed) -> asyncio.Task[None]:
-        """Begin an attempt; the task ends when its outcome is stored. It never raises."""
+    def start(self, owed: Owed) -> asyncio.Task[Settlement | None]:
+        """Begin an attempt; the task ends when its outcome is stored. It never raises.
+
+        Its result is what was stored, if that settles it; None if it may be owed still.
+        """
         task = asyncio.get_running_loop().create_task(self._deliver(owed))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -96,15 +108,16 @@ class Delivery:
         except StoreError:
             log.warning("leases were not given back; they end by themselves")
 
-    async def _deliver(self, owed: Owed) -> None:
+    async def _deliver(self, owed: Owed) -> Settlement | None:
         try:
             if self._clock() < owed.lease.until:
-                await self._store_outcome(owed, await self._attempt(owed))
+                return await self._store_outcome(owed, await self._attempt(owed))
         except StoreError:
             # Still owed: it is due again when the lease ends.
             log.warning("a delivery was not recorded", extra={"approval": owed.approval_id})
         except Exception:
             log.exception("a delivery failed", extra={"approval": owed.approval_id})
+        return None
 
     async def _attempt(self, owed: Owed) -> Settled | Retry:
         target = self._targets.get(owed.target)
@@ -144,7 +157,7 @@ class Delivery:
         after = after_silence if isinstance(busy, TargetDown) else after_busy
         return after(owed.attempts, busy.code, self._uniform)
 
-    async def _store_outcome(self, owed: Owed, outcome: Settled | Retry) -> None:
+    async def _store_outcome(self, owed: Owed, outcome: Settled | Retry) -> Settlement | None:
         where = {"approval": owed.approval_id, "attempt": owed.attempts}
         now = self._clock()
         if isinstance(outcome, Retry):
@@ -158,6 +171,8 @@ class Delivery:
             level = _LEVELS.get(outcome.state, logging.INFO)
             told = {**where, "state": outcome.state.value, "evidence": outcome.evidence}
             log.log(level, "delivery settled", extra=told)
+            return Settlement(outcome, now)
+        return None
 
 
 async def _send(target: Target, token: str, payload: Payload) -> Settled:

@@ -10,13 +10,13 @@ import logging
 import random
 from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_hex
 
 from app.approvals.audit import check_chain
-from app.approvals.delivery import Delivery
+from app.approvals.delivery import Delivery, Settlement
 from app.approvals.fields import clean_text
 from app.approvals.links import LinkSigner
 from app.approvals.model import (
@@ -239,7 +239,9 @@ class ApprovalService:
         if state is State.PENDING:
             reason = read_comment(comment, action.comment)
             decision = _decision(approval, holder, action, reason, now)
-            await self._record(approval, decision, from_ip, user_agent)
+            settlement = await self._record(approval, decision, from_ip, user_agent)
+            if settlement is not None:
+                return Decided(_settled(approval, decision, settlement), mine=True)
         elif state is State.EXPIRED:
             await self.expire(approval)
         try:
@@ -362,7 +364,8 @@ class ApprovalService:
 
     async def _record(
         self, approval: Approval, decision: Decision, from_ip: str | None, user_agent: str | None
-    ) -> None:
+    ) -> Settlement | None:
+        """What is stored of the delivery, if *decision* counts and was settled in time."""
         payload = decision_payload(approval.id, approval.request, decision)
         lease = self.delivery.lease()
         agent = clean_text(user_agent)[:MAX_USER_AGENT] if user_agent else None
@@ -370,7 +373,7 @@ class ApprovalService:
         sealed_token = await self._counts(ballot)
         if sealed_token is None:
             self._meter.count("decisions", result="late")
-            return
+            return None
         self._meter.count("decisions", result="recorded")
         log.info("decision recorded", extra={"approval": approval.id})
         owed = Owed(
@@ -383,7 +386,9 @@ class ApprovalService:
             attempts=1,
             lease=lease,
         )
-        await asyncio.wait({self.delivery.start(owed)}, timeout=self._inline_s)
+        attempt = self.delivery.start(owed)
+        await asyncio.wait({attempt}, timeout=self._inline_s)
+        return attempt.result() if attempt.done() and not attempt.cancelled() else None
 
     async def _counts(self, ballot: Ballot) -> bytes | None:
         """The sealed task token if the ballot is the decision, else None."""
@@ -432,6 +437,20 @@ def _fitting(approval: Approval | None, holder: Holder) -> Approval:
     ):
         raise UnknownLink()
     return approval
+
+
+def _settled(approval: Approval, decision: Decision, settlement: Settlement) -> Approval:
+    """*approval* as it is stored once *decision* is settled: final, so it need not be read back."""
+    state, at = settlement.settled.state, settlement.at
+    return replace(
+        approval,
+        state=state,
+        decision=decision,
+        closed_at=at,
+        delivered_at=at if state is State.DELIVERED else None,
+        needs_operator=False,
+        evidence=settlement.settled.evidence,
+    )
 
 
 def _decision(

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from app.approvals.delivery import Settlement
 from app.approvals.keyring import KeyRing
 from app.approvals.service import ApprovalService
 from app.approvals.store import ApprovalStore
@@ -108,7 +109,7 @@ class Sweeper:
             self._running += 1
             delivery.start(owed).add_done_callback(self._attempted)
 
-    def _attempted(self, _task: asyncio.Task[None]) -> None:
+    def _attempted(self, _task: asyncio.Task[Settlement | None]) -> None:
         self._running -= 1
         if self._more:
             self._wake.set()

@@ -478,6 +478,7 @@ async def test_a_decision_that_cannot_be_read_back_is_not_denied(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When only the reading fails, nobody is told that nothing was saved."""
+    world.workflow.faults.append(Fault.THROTTLED)  # so that it must be read what became of it
     approval = await world.mint()
     read = world.store.approval
 
@@ -491,7 +492,7 @@ async def test_a_decision_that_cannot_be_read_back_is_not_denied(
         await world.decide(approval)
     monkeypatch.setattr(world.store, "approval", read)
 
-    assert (await world.record(approval)).state is State.DELIVERED
+    assert (await world.record(approval)).state is State.DECIDED
 
 
 async def test_a_lost_confirmation_does_not_make_a_loser_the_winner(
@@ -622,3 +623,13 @@ async def test_the_lease_of_an_inline_delivery_is_longer_than_an_attempt(world: 
 
     assert calls == ["SendTaskSuccess"]
     assert (await world.record(approval)).closed_at == NOW + timedelta(seconds=14)
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+async def test_the_answer_to_a_decision_is_what_is_stored(world: World, action: str) -> None:
+    """Whether it was read back or known: the same approval, to the last field."""
+    approval = await world.mint()
+
+    decided = await world.decide(approval, action, comment="Because.")
+
+    assert decided.approval == await world.record(approval)

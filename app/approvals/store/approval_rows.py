@@ -14,6 +14,7 @@ from app.approvals.model import Approval, Decision, Payload, Request, State
 from app.approvals.protocol import Settled, payload_digest
 from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.approvals.store.audit_rows import append, request_digest
+from app.approvals.store.parsed_requests import ParsedRequests
 from app.clock import from_ms, to_ms
 from app.sqlite import Database, Row
 from app.strict_json import Json, dumps
@@ -35,11 +36,11 @@ _SET_HEAD = "UPDATE approvals SET audit_seq = ?, audit_head = ? WHERE n = ?"
 
 _SELECT = """
 SELECT a.n, a.id, a.target, a.state, a.created_at, a.expires_at, a.closed_at, a.delivered_at,
-       a.needs_operator, a.evidence, a.decided_by, v.id, v.action, v.comment, v.at
-FROM approvals a LEFT JOIN votes v ON v.approval = a.n AND v.recipient = a.decided_by
+       a.needs_operator, a.evidence, a.decided_by, v.id, v.action, v.comment, v.at, r.document
+FROM approvals a JOIN requests r ON r.n = a.n
+LEFT JOIN votes v ON v.approval = a.n AND v.recipient = a.decided_by
 """
-_DOCUMENT = "SELECT document FROM requests WHERE n = ?"
-_TOKEN = "SELECT task_token FROM requests WHERE n = ?"  # noqa: S105  # a query
+_SEALED_TOKEN = "SELECT task_token FROM requests WHERE n = ?"  # noqa: S105  # a query
 _SECRETS = "SELECT task_token, fingerprint FROM requests WHERE n = ?"
 _BY_ID = _SELECT + "WHERE a.id = ?"
 _NEWEST = _SELECT + "WHERE a.n < ? ORDER BY a.n DESC LIMIT ?"
@@ -107,9 +108,6 @@ WHERE a.next_at IS NOT NULL
 """
 _MAILS = "SELECT count(*), min(next_at) FROM mails WHERE next_at IS NOT NULL"
 
-KEPT_REQUESTS = 512
-MAX_KEPT_BYTES = 16_384  #: of a document; larger requests are parsed each time
-
 _BEYOND = 2**62  #: above every n
 
 
@@ -143,8 +141,7 @@ class ApprovalRows:
     """The `Approvals` of a SQLite store."""
 
     _db: Database
-    #: parsed requests by row: they never change, and one click reads the same one three times
-    _requests: dict[int, Request]
+    _requests: ParsedRequests
 
     async def mint(self, new: NewApproval) -> bool:
         """Store a new approval; whether it is new."""
@@ -233,10 +230,10 @@ class ApprovalRows:
     def _approval(self, row: Row) -> Approval:
         n, approval_id, target, state, created_at, expires_at = row[:6]
         closed_at, delivered_at, needs_operator, evidence, decided_by = row[6:11]
-        request = self._request(n, expires_at)
+        request = self._request(n, row[15], expires_at)
         decision = None
         if decided_by is not None:
-            decision_id, action, comment, at = row[11:]
+            decision_id, action, comment, at = row[11:15]
             by = request.recipients[decided_by].email
             decision = Decision(decision_id, action, decided_by, by, from_ms(at), comment)
         return Approval(
@@ -252,20 +249,12 @@ class ApprovalRows:
             evidence=evidence,
         )
 
-    def _request(self, n: int, expires_at: int) -> Request:
+    def _request(self, n: int, document: bytes, expires_at: int) -> Request:
         request = self._requests.get(n)
         if request is None:
-            (document,) = self._db.read(_DOCUMENT, (n,))[0]
             request = read_request_document(orjson.loads(document), from_ms(expires_at))
-            if len(document) <= MAX_KEPT_BYTES:
-                self._keep(n, request)
+            self._requests.keep(n, request, len(document))
         return request
-
-    def _keep(self, n: int, request: Request) -> None:
-        if len(self._requests) >= KEPT_REQUESTS:
-            # The one that was kept first; a hot one comes back by itself.
-            del self._requests[next(iter(self._requests))]
-        self._requests[n] = request
 
 
 def queue_request_mails(
@@ -322,8 +311,8 @@ def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
     )
     vote = (row.n, decision.recipient, decision.id, decision.action, decision.comment, at)
     connection.execute(_INSERT_VOTE, vote)
-    token: bytes = connection.execute(_TOKEN, (row.n,)).fetchone()[0]
-    return token
+    sealed_token: bytes = connection.execute(_SEALED_TOKEN, (row.n,)).fetchone()[0]
+    return sealed_token
 
 
 def _decided(ballot: Ballot) -> Json:

@@ -9,6 +9,7 @@ from app.approvals.seal import Wraps
 from app.approvals.store.approval_rows import ApprovalRows
 from app.approvals.store.audit_rows import AuditRows
 from app.approvals.store.mail_rows import MailRows
+from app.approvals.store.parsed_requests import ParsedRequests
 from app.sqlite import Database
 
 APPLICATION_ID = 0x53474E41  #: "SGNA"
@@ -24,7 +25,7 @@ class SqliteStore(ApprovalRows, MailRows, AuditRows):
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._requests = {}
+        self._requests = ParsedRequests()
 
     @classmethod
     def open(cls, path: Path) -> Self:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from app.approvals.store import approval_rows, audit_rows, mail_rows
+from app.approvals.store import approval_rows, audit_rows, mail_rows, parsed_requests
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StartRefused
 from tests.approvals.store.test_contract import new
@@ -85,7 +85,7 @@ async def test_many_requests_are_read_right_though_few_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept in memory never answers for another approval."""
-    monkeypatch.setattr(approval_rows, "KEPT_REQUESTS", 3)
+    monkeypatch.setattr(parsed_requests, "KEPT_BYTES", 2_000)
     store = SqliteStore.open(tmp_path / "a.sqlite3")
     for number in range(10):
         await store.mint(new(f"approval-{number}", title=f"Title {number}"))

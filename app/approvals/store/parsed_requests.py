@@ -1,0 +1,37 @@
+"""Requests that were read from the store not long ago, parsed.
+
+A request never changes, and one that is looked at is looked at again: the page, the decision, its
+answer. What is kept is bounded by the size of the documents it was parsed from.
+"""
+
+from collections import deque
+
+from app.approvals.model import Request
+
+KEPT_BYTES = 2 * 2**20  #: of documents, all together
+MAX_BYTES = 16_384  #: of one document; larger requests are parsed each time
+
+
+class ParsedRequests:
+    """Requests by their number in the store. The one that was kept first goes first."""
+
+    def __init__(self) -> None:
+        self._requests: dict[int, Request] = {}
+        self._kept: deque[tuple[int, int]] = deque()
+        self._bytes = 0
+
+    def get(self, number: int) -> Request | None:
+        """The request, if it is kept."""
+        return self._requests.get(number)
+
+    def keep(self, number: int, request: Request, size: int) -> None:
+        """Keep *request*, which was parsed from *size* bytes."""
+        if size > MAX_BYTES:
+            return
+        self._requests[number] = request
+        self._kept.append((number, size))
+        self._bytes += size
+        while self._bytes > KEPT_BYTES:
+            oldest, gone = self._kept.popleft()
+            self._bytes -= gone
+            self._requests.pop(oldest, None)
