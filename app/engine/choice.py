@@ -35,14 +35,6 @@ class Test(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A top-level rule: where to go if its test holds."""
-
-    test: Test
-    next: str
-
-
-@dataclass(frozen=True, slots=True)
 class And:
     """All of them, from left to right, until one does not hold."""
 

@@ -9,8 +9,10 @@ from app.engine.diagnostics import Report
 from app.engine.paths import InvalidPath, Path, compile_path, compile_reference_path
 from app.engine.resource import Resource
 from app.engine.templates import (
+    Constant,
     Expression,
     InvalidTemplate,
+    ObjectTemplate,
     Template,
     compile_expression,
     compile_template,
@@ -20,6 +22,7 @@ from app.strict_json import Json
 
 T = TypeVar("T")
 
+MAX_VARIABLE_CHARS = 80
 NOT_RFC3339 = "String does not match RFC3339 timestamp"
 
 
@@ -162,6 +165,18 @@ class Fields:
         except InvalidTemplate as exc:
             self.report.fault(exc.location, exc.message)
             return None
+
+    def assignment(self, name: str) -> ObjectTemplate | Constant | None:
+        """A payload template that names variables."""
+        values = self.typed(name, dict, "Object")
+        for key in values or ():
+            variable = key.removesuffix(".$")
+            if not variable.isidentifier() or len(variable) > MAX_VARIABLE_CHARS:
+                self.fault(f"Invalid variable name: {variable}", name)
+            elif variable == "states":
+                self.fault("The variable name 'states' is reserved", name)
+        template = None if values is None else self.template(name)
+        return template if isinstance(template, ObjectTemplate | Constant) else None
 
     def expression(self, name: str) -> Expression | None:
         """A path or an intrinsic function."""

@@ -1,8 +1,8 @@
 """How data goes through a state: one place for the fields that states share.
 
 ```
-raw input ─ InputPath ─ Parameters ─> work ─> ResultSelector ─ ResultPath ─ OutputPath ─> output
-                                                               (into raw input)
+raw input ─ InputPath ─ Parameters ─> work ─> ResultSelector ─ ResultPath ─┬ OutputPath ─> output
+                                                               (into raw input) └ Assign
 ```
 
 `PathFlow` is the JSONPath query language. Another language is another class with its methods.
@@ -22,7 +22,7 @@ from app.engine.failures import (
 )
 from app.engine.paths import Path, PathError
 from app.engine.payload import EMPTY, Payload
-from app.engine.templates import Template
+from app.engine.templates import Constant, ObjectTemplate, Template
 from app.strict_json import Json
 
 
@@ -34,12 +34,12 @@ class Scope:
         now_ms: int,
         seed: str,
         make_context: Callable[[], Json],
-        variables: Mapping[str, Json],
+        make_variables: Callable[[], Mapping[str, Json]],
     ) -> None:
         self.now_ms = now_ms
-        self.variables = variables
         self._seed = seed
         self._make_context = make_context
+        self._make_variables = make_variables
 
     @cached_property
     def context(self) -> Json:
@@ -47,9 +47,22 @@ class Scope:
         return self._make_context()
 
     @cached_property
+    def variables(self) -> Mapping[str, Json]:
+        """The variables that the state sees: its branch's own, and those around it."""
+        return self._make_variables()
+
+    @cached_property
     def random(self) -> Random:
         """Chance that repeats when the same step is made again."""
         return Random(self._seed)  # noqa: S311  # spreads retries and makes ids, no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a state leaves behind."""
+
+    output: Payload  #: what the next state gets
+    assigned: Mapping[str, Json] | None = None  #: variables to set
 
 
 class Flow(Protocol):
@@ -61,8 +74,8 @@ class Flow(Protocol):
     def arguments(self, raw: Payload, scope: Scope) -> Payload:
         """What the work gets."""
 
-    def output(self, raw: Payload, result: Payload, scope: Scope) -> Payload:
-        """What the next state gets, when the work gave *result*."""
+    def outcome(self, raw: Payload, result: Payload, scope: Scope) -> Outcome:
+        """What is left behind when the work gave *result*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class PathFlow:
     drop_result: bool = False  #: ``ResultPath: null``
     output_path: Path | None = None
     drop_output: bool = False  #: ``OutputPath: null``
+    assign: ObjectTemplate | Constant | None = None
 
     def effective(self, raw: Payload, scope: Scope) -> Payload:
         """*raw* after InputPath."""
@@ -91,17 +105,21 @@ class PathFlow:
             return effective
         return Payload(self.parameters.evaluate(effective.value, scope))
 
-    def output(self, raw: Payload, result: Payload, scope: Scope) -> Payload:
-        """*result* after ResultSelector, placed in *raw*, after OutputPath."""
+    def outcome(self, raw: Payload, result: Payload, scope: Scope) -> Outcome:
+        """*result* after ResultSelector, placed in *raw*: Assign and OutputPath start from it."""
         if self.result_selector is not None:
             result = Payload(self.result_selector.evaluate(result.value, scope))
         if self.drop_result:
             result = raw
         elif self.result_path is not None:
             result = place(self.result_path, raw, result)
+        assigned = None if self.assign is None else self.assign.evaluate(result.value, scope)
+        return Outcome(self._output(result, scope), assigned)
+
+    def _output(self, placed: Payload, scope: Scope) -> Payload:
         if self.drop_output:
             return EMPTY
-        return result if self.output_path is None else select(self.output_path, result, scope)
+        return placed if self.output_path is None else select(self.output_path, placed, scope)
 
 
 def select(path: Path, data: Payload, scope: Scope) -> Payload:

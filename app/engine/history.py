@@ -41,7 +41,7 @@ def _member(kind: str) -> str:
 
 def _details(details: Mapping[str, Json], *, include_data: bool) -> dict[str, Json]:
     shown = dict(details)
-    for name in ("input", "output"):
+    for name in ("input", "output", "assignedVariables"):
         if name in shown:
             shown[name + "Details"] = {"truncated": False}
             if not include_data:

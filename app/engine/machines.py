@@ -23,6 +23,7 @@ from app.engine.resources import supports
 from app.engine.states import StateMachine
 from app.engine.store import RUNNING, Query, within
 from app.engine.tokens import PageTokens
+from app.engine.variables import references
 from app.errors import (
     InvalidArn,
     InvalidDefinition,
@@ -231,6 +232,9 @@ class Machines:
         }
         if whole:
             shown["definition"] = row.definition
+            variables = references(self.to_run(self._database.read, row.revision).machine)
+            if variables:
+                shown["variableReferences"] = variables
         if row.revision_id is not None:
             shown["revisionId"] = row.revision_id
         return shown

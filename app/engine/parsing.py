@@ -5,10 +5,10 @@ Fields that states share are read in one place. A state type is one reader and o
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from app.engine.choice import OPERATORS, And, Compare, IsPresent, Not, Operand, Operator, Or, Rule
+from app.engine.choice import OPERATORS, And, Compare, IsPresent, Not, Operand, Operator, Or
 from app.engine.choice import Test as Condition
 from app.engine.failures import ALL
 from app.engine.fields import Fields
@@ -24,6 +24,7 @@ from app.engine.states import (
     Fail,
     Parallel,
     Pass,
+    Rule,
     State,
     Succeed,
     Task,
@@ -65,7 +66,8 @@ def read_state(name: str, fields: Fields, read_branch: ReadBranch) -> Read | Non
 _COMMON = frozenset({"Type", "Comment", "QueryLanguage"})
 _MOVES = frozenset({"Next", "End"})
 _IN_OUT = frozenset({"InputPath", "OutputPath"})
-_WORK = frozenset({"Parameters", "ResultPath"}) | _IN_OUT | _MOVES
+_ASSIGN = frozenset({"Assign"})
+_WORK = frozenset({"Parameters", "ResultPath"}) | _IN_OUT | _MOVES | _ASSIGN
 _HANDLED = frozenset({"Retry", "Catch", "ResultSelector"}) | _WORK
 
 
@@ -83,6 +85,7 @@ def _flow(fields: Fields, kind: "_Type") -> PathFlow:
         drop_result=values.get("ResultPath", "") is None,
         output_path=_unless_whole(fields, "OutputPath", fields.path),
         drop_output=values.get("OutputPath", "") is None,
+        assign=fields.assignment("Assign"),
     )
 
 
@@ -153,14 +156,17 @@ def _or(value: int | None, default: int) -> int:
 def _catchers(fields: Fields) -> Iterator[Catcher]:
     entries = fields.objects("Catch")
     for number, entry in enumerate(entries):
-        entry.only({"Comment", "ErrorEquals", "Next", "ResultPath"})
+        entry.only({"Comment", "ErrorEquals", "Next", "ResultPath", "Assign"})
         errors = _errors(entry, last=number == len(entries) - 1)
         entry.require("Next")
         yield Catcher(
             errors=errors,
             next=entry.text("Next") or "",
-            result_path=_unless_whole(entry, "ResultPath", entry.reference_path),
-            drop_result=entry.values.get("ResultPath", "") is None,
+            flow=PathFlow(
+                result_path=_unless_whole(entry, "ResultPath", entry.reference_path),
+                drop_result=entry.values.get("ResultPath", "") is None,
+                assign=entry.assignment("Assign"),
+            ),
         )
 
 
@@ -304,7 +310,11 @@ def _is_distributed(processor: Fields) -> bool:
 def _choice(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     fields.require("Choices")
     rules = tuple(
-        Rule(_condition(entry, top=True), entry.values.get("Next", ""))
+        Rule(
+            _condition(entry, top=True),
+            entry.values.get("Next", ""),
+            replace(shared["flow"], assign=entry.assignment("Assign")),
+        )
         for entry in fields.objects("Choices", required=True)
     )
     return Choice(**shared, rules=rules, default=fields.text("Default"))
@@ -314,7 +324,9 @@ def _condition(entry: Fields, *, top: bool) -> Condition:
     if top:
         entry.require("Next")
         entry.text("Next")
-    names = [name for name in entry.values if name not in ("Comment", "Next", "Variable")]
+    names = [name for name in entry.values if name not in _BESIDE_OPERATOR]
+    if not top and "Assign" in entry.values:
+        entry.fault("The field 'Assign' is not supported by Step Functions", "Assign")
     if not top and "Next" in entry.values:
         entry.fault("The field 'Next' is not supported by Step Functions", "Next")
     if len(names) != 1:
@@ -332,6 +344,7 @@ def _condition(entry: Fields, *, top: bool) -> Condition:
     return _comparison(entry, name)
 
 
+_BESIDE_OPERATOR = ("Comment", "Next", "Variable", "Assign")
 _NEVER = Or(())  # of a definition that is refused
 
 
@@ -411,12 +424,12 @@ _TYPES: Mapping[str, _Type] = {
         },
     ),
     "Wait": _Type(
-        _wait, _IN_OUT | _MOVES | {"Seconds", "SecondsPath", "Timestamp", "TimestampPath"}
+        _wait, _IN_OUT | _MOVES | _ASSIGN | {"Seconds", "SecondsPath", "Timestamp", "TimestampPath"}
     ),
     "Pass": _Type(_pass, _WORK | {"Result"}),
     "Succeed": _Type(_succeed, _IN_OUT),
     "Fail": _Type(_fail, frozenset({"Error", "ErrorPath", "Cause", "CausePath"})),
-    "Choice": _Type(_choice, _IN_OUT | {"Choices", "Default"}),
+    "Choice": _Type(_choice, _IN_OUT | _ASSIGN | {"Choices", "Default"}),
     "Parallel": _Type(_parallel, _HANDLED | {"Branches"}),
     "Map": _Type(_map, _INLINE_MAP | _DISTRIBUTED_MAP),
 }

@@ -12,8 +12,7 @@ from app.engine.failures import (
     TIMEOUT,
     StateFailure,
 )
-from app.engine.flow import place
-from app.engine.paths import Path
+from app.engine.flow import Flow, Outcome, Scope
 from app.engine.payload import Payload
 
 
@@ -60,15 +59,11 @@ class Catcher:
 
     errors: tuple[str, ...]
     next: str
-    result_path: Path | None = None  #: None: the error replaces the input
-    drop_result: bool = False  #: ``ResultPath: null``
+    flow: Flow  #: takes the error as the state's takes its result
 
-    def output(self, raw: Payload, failure: StateFailure) -> Payload:
-        """What the next state gets: the error placed in the state's raw input."""
-        if self.drop_result:
-            return raw
-        error = error_output(failure)
-        return error if self.result_path is None else place(self.result_path, raw, error)
+    def outcome(self, raw: Payload, failure: StateFailure, scope: Scope) -> Outcome:
+        """What is left behind: the next state gets the error, placed in the state's raw input."""
+        return self.flow.outcome(raw, error_output(failure), scope)
 
 
 def error_output(failure: StateFailure) -> Payload:

@@ -27,7 +27,16 @@ class Scopes:
         run = self._execution
         seed = f"{run.seed}:{frame.id}:{frame.branches}:{run.events}"
         make_context = partial(self._context, frame, state, item)
-        return Scope(now_ms, seed, make_context, frame.variables)
+        return Scope(now_ms, seed, make_context, partial(self._variables, frame))
+
+    def _variables(self, frame: Frame) -> Mapping[str, Json]:
+        """The branch's own, and those of the branches around it, which it cannot change."""
+        variables = frame.variables
+        while frame.parent:
+            frame = self._tree.parent(frame)
+            if frame.variables:
+                variables = {**frame.variables, **variables}
+        return variables
 
     def _context(self, frame: Frame, state: State, item: Item | None) -> Json:
         if item is None:

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import ClassVar
 
 from app.clock import to_ms
-from app.engine.choice import Rule
+from app.engine.choice import Test as Condition
 from app.engine.failures import NO_CHOICE_MATCHED, EvaluationFailure, RuntimeFailure
-from app.engine.flow import Flow, Scope, select
+from app.engine.flow import Flow, Outcome, Scope, select
 from app.engine.paths import Path, PathError
 from app.engine.payload import Payload
 from app.engine.resource import Resource
@@ -32,6 +32,12 @@ class Proceed:
 
     output: Payload
     next: str | None
+    assigned: Mapping[str, Json] | None = None  #: variables to set
+
+    @classmethod
+    def to(cls, following: str | None, outcome: Outcome) -> "Proceed":
+        """Go on to *following* with what a state leaves behind."""
+        return cls(outcome.output, following, outcome.assigned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class State:
         Raises:
             StateFailure: its fields cannot be evaluated.
         """
-        return Proceed(self.flow.output(raw, result, scope), self.next)
+        return Proceed.to(self.next, self.flow.outcome(raw, result, scope))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +160,15 @@ def _text(source: str | Expression | None, raw: Payload, scope: Scope) -> str | 
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A top-level rule of a Choice: where to go, and what to leave behind, if its test holds."""
+
+    test: Condition
+    next: str
+    flow: Flow
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice(State):
     """Goes where the first rule that holds says."""
@@ -165,19 +180,20 @@ class Choice(State):
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Proceed to where the rules lead."""
         effective = self.flow.effective(raw, scope)
-        return Proceed(self.flow.output(raw, effective, scope), self._target(effective, scope))
+        target, flow = self._chosen(effective, scope)
+        return Proceed.to(target, flow.outcome(raw, effective, scope))
 
-    def _target(self, effective: Payload, scope: Scope) -> str:
+    def _chosen(self, effective: Payload, scope: Scope) -> tuple[str, Flow]:
         for rule in self.rules:
             if rule.test.holds(effective.value, scope):
-                return rule.next
+                return rule.next, rule.flow
         if self.default is None:
             raise EvaluationFailure(
                 NO_CHOICE_MATCHED,
                 "Failed to transition out of the state: no choice rule matched, "
                 "and the state has no Default.",
             )
-        return self.default
+        return self.default, self.flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +214,7 @@ class Wait(State):
 
     def leave(self, raw: Payload, result: Payload, scope: Scope) -> Proceed:
         """Go on with the input as it was."""
-        output = self.flow.output(raw, self.flow.effective(raw, scope), scope)
-        return Proceed(output, self.next)
+        return Proceed.to(self.next, self.flow.outcome(raw, self.flow.effective(raw, scope), scope))
 
     def _until_ms(self, data: Payload, scope: Scope) -> int:
         if isinstance(self.timestamp, datetime):

@@ -70,6 +70,7 @@ from app.engine.states import (
     Want,
 )
 from app.engine.tree import FrameTree, TooManyFrames
+from app.engine.variables import assigned_texts, merged
 from app.errors import SignoffError
 
 SLICE = 500  #: units of work in one step: a transition is one, and so is each...
@@ -365,12 +366,14 @@ class _Stepper:
             case Raise(error, cause):
                 self._fail(frame, StateFailure(error, cause))
 
-    def _proceed(self, frame: Frame, proceed: Proceed) -> None:
+    def _proceed(self, frame: Frame, proceed: Proceed, *, caught: bool = False) -> None:
         state = self._state(frame)
-        if proceed.output.too_large:
-            self._fail(frame, SizeFailure(state.name))
+        try:
+            details = _leave_behind(frame, proceed)
+        except StateFailure as failure:
+            # What a catcher makes is caught by none, or it could go on like that for ever.
+            (self._fail_branch if caught else self._fail)(frame, failure)
             return
-        details = {"name": state.name, "output": proceed.output.text}
         self._note(frame, state.type + "StateExited", details)
         frame.rest()
         frame.retries, frame.attempt = {}, 0
@@ -478,15 +481,15 @@ class _Stepper:
             self._note(frame, state.type + "StateFailed", None)
         position = first_match(state.catch, failure)
         if position is None:
-            self._fail_branch(frame, state, failure)
+            self._fail_branch(frame, failure)
             return
         catcher = state.catch[position]
         try:
-            output = catcher.output(frame.input, failure)
+            outcome = catcher.outcome(frame.input, failure, self._scope(frame, state))
         except EvaluationFailure as unplaced:
-            self._fail_branch(frame, state, unplaced.within(state.name, frame.entered_event))
+            self._fail_branch(frame, unplaced.within(state.name, frame.entered_event))
             return
-        self._proceed(frame, Proceed(output, catcher.next))
+        self._proceed(frame, Proceed.to(catcher.next, outcome), caught=True)
 
     def _retry(self, frame: Frame, state: State, failure: StateFailure) -> bool:
         position = first_match(state.retry, failure)
@@ -501,14 +504,14 @@ class _Stepper:
         frame.phase, frame.wake_ms = Phase.RETRYING, self.now_ms + int(delay_s * 1000)
         return True
 
-    def _fail_branch(self, frame: Frame, state: State, failure: StateFailure) -> None:
+    def _fail_branch(self, frame: Frame, failure: StateFailure) -> None:
         if frame.parent == 0:
             self.end_failed(failure.shown_error, failure.cause, frame.last_event)
             return
         parent = self._tree.parent(frame)
         if parent.iterations:
             self._emit("MapIterationFailed", _iteration(parent, frame), frame.last_event)
-        elif isinstance(state, Task):
+        elif isinstance(self._state(frame), Task):
             self._emit("TaskStateAborted", None, frame.last_event)
         parent.last_event = frame.last_event
         self._abort_branches(parent, failed=frame.id)
@@ -561,6 +564,17 @@ class _Stepper:
 
     def _scope(self, frame: Frame, state: State) -> Scope:
         return self._scopes.of(frame, state, self.now_ms)
+
+
+def _leave_behind(frame: Frame, proceed: Proceed) -> Details:
+    """Set the variables; the details of the exited event."""
+    if proceed.output.too_large:
+        raise SizeFailure(frame.state)
+    details: Details = {"name": frame.state, "output": proceed.output.text}
+    if proceed.assigned:
+        details["assignedVariables"] = assigned_texts(proceed.assigned)
+        frame.variables = merged(frame.variables, proceed.assigned)
+    return details
 
 
 def _scheduled(resource: Resource, call: Call, region: str) -> Details:

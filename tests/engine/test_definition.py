@@ -11,6 +11,7 @@ import pytest
 from app.engine.definition import MAX_CHARS, parse
 from app.engine.diagnostics import MAX_DIAGNOSTICS
 from app.engine.fields import Rules
+from app.engine.flow import PathFlow
 from app.engine.resources import supports
 from app.engine.states import Choice, Task, Wait
 from app.strict_json import Json
@@ -88,7 +89,7 @@ def test_all_fields_are_read() -> None:
     task, wait, choice = machine.states["T"], machine.states["W"], machine.states["C"]
     assert isinstance(task, Task)
     assert (task.retry[0].max_attempts, task.retry[0].full_jitter) == (0, True)
-    assert (task.heartbeat, task.catch[0].drop_result, task.next) == (5, True, "W")
+    assert (task.heartbeat, task.catch[0].flow, task.next) == (5, PathFlow(drop_result=True), "W")
     assert isinstance(wait, Wait)
     assert wait.timestamp is not None
     assert isinstance(choice, Choice)

@@ -11,7 +11,7 @@ from app.strict_json import Json
 
 
 def scope(seed: str = "1") -> Scope:
-    return Scope(0, seed, lambda: {"Execution": {"Name": "run"}}, {"v": 7})
+    return Scope(0, seed, lambda: {"Execution": {"Name": "run"}}, lambda: {"v": 7})
 
 
 def evaluated(text: str, data: Json = None) -> Json:

@@ -6,7 +6,8 @@ from app.engine.flow import Scope
 from app.engine.paths import InvalidPath, PathError, compile_path, compile_reference_path
 from app.strict_json import Json
 
-SCOPE = Scope(0, "seed", lambda: {"State": {"Name": "First"}}, {"order": {"items": [1, 2]}})
+VARIABLES: Json = {"order": {"items": [1, 2]}}
+SCOPE = Scope(0, "seed", lambda: {"State": {"Name": "First"}}, lambda: VARIABLES)
 DATA: Json = {
     "a": {"b": [10, 20, 30], "c-d": 1, "e f": 2},
     "text": "word",

@@ -7,7 +7,7 @@ from app.engine.flow import Scope
 from app.engine.templates import Constant, InvalidTemplate, compile_template
 from app.strict_json import Json
 
-SCOPE = Scope(0, "seed", lambda: {"State": {"Name": "First"}}, {"v": 7})
+SCOPE = Scope(0, "seed", lambda: {"State": {"Name": "First"}}, lambda: {"v": 7})
 
 
 def filled(template: Json, data: Json = None) -> Json:
