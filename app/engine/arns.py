@@ -46,8 +46,25 @@ class Arns:
         Raises:
             InvalidArn: it is no state machine's ARN.
         """
+        name, qualifier = self.qualified(arn)
+        return name if qualifier is None else None
+
+    def qualified(self, arn: str) -> tuple[str | None, str | None]:
+        """The machine's name, and the version's number or the alias' name.
+
+        Raises:
+            InvalidArn: it is no state machine's ARN.
+        """
         names = self._names(arn, STATE_MACHINE)
-        return names[0] if names and len(names) == 1 else None
+        if not names or len(names) > 2:
+            return None, None
+        return names[0], names[1] if len(names) == 2 else None
+
+    def started_as(self, machine: str, version: int | None, alias: str | None) -> dict[str, str]:
+        """The members that name what an execution was started through."""
+        arn = self.state_machine(machine)
+        shown = {} if version is None else {"stateMachineVersionArn": f"{arn}:{version}"}
+        return shown if alias is None else shown | {"stateMachineAliasArn": f"{arn}:{alias}"}
 
     def execution_names(self, arn: str) -> tuple[str, str] | None:
         """The machine's and the execution's name; None if such an ARN names nothing here.

@@ -58,6 +58,8 @@ class Execution:
     seed: int  #: where its chance comes from
     timeout_ms: int  #: the moment it times out
     region: str = "us-east-1"
+    #: the version and alias it was started through, as history and answers show them
+    started_as: Mapping[str, str] = field(default_factory=dict)
     status: Status = Status.RUNNING
     events: int = 0  #: how many are in its history
     frames: int = 0  #: how many it had

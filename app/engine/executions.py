@@ -24,8 +24,9 @@ from app.strict_json import Json
 # Only constants are put together here.
 _FIND = f"""SELECT {EXECUTION_COLUMNS} FROM executions
     WHERE machine = (SELECT id FROM machines WHERE name = ?) AND name = ?"""  # noqa: S608
-_PAGE = """SELECT id, name, status, started_ms, stopped_ms FROM executions
-    WHERE machine = ? AND status = ? AND id < ? ORDER BY id DESC LIMIT ?"""
+_PAGE = """SELECT id, name, status, started_ms, stopped_ms, version, alias FROM executions
+    WHERE machine = ? AND status = ? AND id < ? AND (? IS NULL OR ? IN (version, alias))
+    ORDER BY id DESC LIMIT ?"""
 _NEWEST = 2**62
 
 
@@ -67,6 +68,7 @@ class Executions:
             seed=row.seed,
             timeout_ms=row.timeout_ms,
             region=self._arns.region,
+            started_as=self._arns.started_as(revision.machine_name, row.version, row.alias),
             status=row.status,
             events=events,
             frames=frames,
@@ -84,6 +86,7 @@ class Executions:
             "inputDetails": {"included": whole},
             "redriveCount": 0,
             **_redrive(row.status),
+            **self._arns.started_as(arn.split(":")[6], row.version, row.alias),
         }
         if whole:
             shown["input"] = row.input
@@ -113,14 +116,17 @@ class Executions:
         if machine_arn is None:
             raise ValidationException("stateMachineArn or mapRunArn must be specified")
         machine = self._machines.find(machine_arn)
-        purpose = f"executions {machine.id} {status}"
+        qualifier = self._arns.qualified(machine_arn)[1]
+        wanted_as = int(qualifier) if qualifier and qualifier.isdigit() else qualifier
+        purpose = f"executions {machine.id} {status} {qualifier}"
         before = self._pages.open(purpose, next_token) if next_token else _NEWEST
         size = page_size(max_results)
         wanted = STATUSES if status is None else (Status(status),)
         rows: list[Row] = []
         # One short index scan for each status, rather than one long scan for all.
         for number in map(STATUSES.index, wanted):
-            rows += self._database.read(_PAGE, (machine.id, number, before, size + 1))
+            values = (machine.id, number, before, wanted_as, wanted_as, size + 1)
+            rows += self._database.read(_PAGE, values)
         rows.sort(reverse=True)
         shown: dict[str, Json] = {
             "executions": [self._listed(machine.name, row) for row in rows[:size]]
@@ -130,7 +136,7 @@ class Executions:
         return shown
 
     def _listed(self, machine: str, row: Row) -> Json:
-        _, name, status, started_ms, stopped_ms = row
+        _, name, status, started_ms, stopped_ms, version, alias = row
         shown = {
             "executionArn": self._arns.execution(machine, name),
             "stateMachineArn": self._arns.state_machine(machine),
@@ -138,6 +144,7 @@ class Executions:
             "status": STATUSES[status].value,
             "startDate": started_ms / 1000,
             "redriveCount": 0,
+            **self._arns.started_as(machine, version, alias),
         }
         return shown if stopped_ms is None else shown | {"stopDate": stopped_ms / 1000}
 

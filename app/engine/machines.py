@@ -18,8 +18,10 @@ from app.engine.arns import Arns, is_role_arn
 from app.engine.definition import parse
 from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from app.engine.fields import Rules
+from app.engine.publishing import Version, find_version, publish, version_of
 from app.engine.requests import check_name, page_size
 from app.engine.resources import supports
+from app.engine.routing import find_alias
 from app.engine.states import StateMachine
 from app.engine.store import RUNNING, Query, within
 from app.engine.tokens import PageTokens
@@ -33,6 +35,7 @@ from app.errors import (
     StateMachineDoesNotExist,
     StateMachineTypeNotSupported,
     StoreError,
+    ValidationException,
 )
 from app.sqlite import Database, Row, Work
 from app.strict_json import Json
@@ -80,14 +83,37 @@ _LIST = """SELECT id, name, type, created_ms FROM machines WHERE status = 'ACTIV
     ORDER BY name LIMIT ?"""
 _INSERT_MACHINE = """INSERT INTO machines (name, type, status, revision, created_ms, tags)
     VALUES (?, ?, 'ACTIVE', 0, ?, ?)"""
-_REVIVE = """UPDATE machines SET type = ?, status = 'ACTIVE', created_ms = ?, tags = ?
-    WHERE id = ?"""
+_REVIVE = """UPDATE machines SET type = ?, status = 'ACTIVE', created_ms = ?, tags = ?,
+    versions = 0 WHERE id = ?"""
+_FORGET = ("DELETE FROM aliases WHERE machine = ?", "DELETE FROM versions WHERE machine = ?")
 _INSERT_REVISION = """INSERT INTO revisions (machine, revision_id, definition, role_arn, settings,
     created_ms) VALUES (?, ?, ?, ?, ?, ?)"""
 _SET_REVISION = "UPDATE machines SET revision = ? WHERE id = ?"
 _SET_STATUS = "UPDATE machines SET status = ? WHERE id = ?"
 _DELETING = "SELECT id FROM machines WHERE status = 'DELETING'"
 _ANY_RUNNING = "SELECT 1 FROM executions WHERE machine = ? AND status = ? LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """Whether a revision is published as it is made, and with which description."""
+
+    wanted: bool = False
+    description: str | None = None
+
+    def of(
+        self, connection: sqlite3.Connection, machine: int, revision: int, now_ms: int
+    ) -> Version | None:
+        """The version, if one is wanted."""
+        if not self.wanted:
+            return None
+        return publish(connection, machine, revision, self.description, now_ms)
+
+    def gave(self, version: Version | None, created_ms: int) -> bool:
+        """Whether a machine that was created then was created with this."""
+        if version is None or version.created_ms != created_ms:
+            return not self.wanted
+        return self.wanted and version.description == self.description
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +125,15 @@ class Revision:
     machine_name: str
     role_arn: str
     machine: StateMachine
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a new execution runs, and what led there."""
+
+    revision: Revision
+    version: int | None = None
+    alias: str | None = None
 
 
 class Machines:
@@ -121,6 +156,7 @@ class Machines:
         kind: str,
         settings: Mapping[str, Json],
         tags: Json,
+        publishing: Publishing,
     ) -> Json:
         """CreateStateMachine."""
         check_name(name)
@@ -132,7 +168,7 @@ class Machines:
         tagged = orjson.dumps(tags or []).decode()
         now_ms = to_ms(self._clock())
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: sqlite3.Connection) -> tuple[int, Version | None]:
             row = _by_name(connection, name)
             if row is None:
                 cursor = connection.execute(_INSERT_MACHINE, (name, kind, now_ms, tagged))
@@ -142,16 +178,21 @@ class Machines:
                 self.deleting.discard(machine_id)
                 connection.execute(_REVIVE, (kind, now_ms, tagged, machine_id))
             else:
-                return self._existing(row, kind, definition, stored)
+                version = version_of(within(connection), row.id, row.revision)
+                return self._existing(row, kind, definition, stored, publishing, version), version
             values = (machine_id, None, definition, role_arn, stored, now_ms)
-            _add_revision(connection, machine_id, values)
-            return now_ms
+            revision = _add_revision(connection, machine_id, values)
+            return now_ms, publishing.of(connection, machine_id, revision, now_ms)
 
-        created_ms = await self._write(work)
-        return {
+        created_ms, version = await self._write(work)
+        shown = {
             "stateMachineArn": self._arns.state_machine(name),
             "creationDate": created_ms / 1000,
         }
+        return shown | self._published(name, version if publishing.wanted else None)
+
+    def _published(self, name: str, version: Version | None) -> dict[str, Json]:
+        return dict(self._arns.started_as(name, version.number if version else None, None))
 
     async def _write(self, work: Work[T]) -> T:
         """Write revisions. If they were not written, nothing parsed from them may be kept."""
@@ -162,7 +203,15 @@ class Machines:
             self._parsed.clear()
             raise
 
-    def _existing(self, row: MachineRow, kind: str, definition: str, settings: str) -> int:
+    def _existing(
+        self,
+        row: MachineRow,
+        kind: str,
+        definition: str,
+        settings: str,
+        publishing: Publishing,
+        version: Version | None,
+    ) -> int:
         """When the machine was created, if it was created like this.
 
         AWS compares neither role nor tags.
@@ -170,12 +219,18 @@ class Machines:
         arn = self._arns.state_machine(row.name)
         if row.status == DELETING:
             raise StateMachineDeleting(f"State Machine is being deleted: '{arn}'")
-        if (row.type, row.definition, row.settings) != (kind, definition, settings):
+        same = (row.type, row.definition, row.settings) == (kind, definition, settings)
+        if not same or not publishing.gave(version, row.created_ms):
             raise StateMachineAlreadyExists(f"State Machine Already Exists: '{arn}'")
         return row.created_ms
 
     async def update(
-        self, arn: str, definition: str | None, role_arn: str | None, settings: Mapping[str, Json]
+        self,
+        arn: str,
+        definition: str | None,
+        role_arn: str | None,
+        settings: Mapping[str, Json],
+        publishing: Publishing,
     ) -> Json:
         """UpdateStateMachine. Running executions keep what they started with."""
         if definition is None and role_arn is None and not settings:
@@ -190,36 +245,42 @@ class Machines:
             self._check(definition, STANDARD)
         now_ms = to_ms(self._clock())
 
-        def work(connection: sqlite3.Connection) -> str | None:
+        def work(connection: sqlite3.Connection) -> tuple[str | None, Version | None]:
             row = self._active(_by_name(connection, name), arn)
             merged = orjson.loads(row.settings) | dict(settings)
             stored = orjson.dumps(merged, option=orjson.OPT_SORT_KEYS).decode()
             wanted = (definition or row.definition, role_arn or row.role_arn, stored)
             if wanted == (row.definition, row.role_arn, row.settings):
-                return row.revision_id
+                return row.revision_id, publishing.of(connection, row.id, row.revision, now_ms)
             revision_id = str(uuid.uuid4())
-            _add_revision(connection, row.id, (row.id, revision_id, *wanted, now_ms))
-            return revision_id
+            values = (row.id, revision_id, *wanted, now_ms)
+            revision = _add_revision(connection, row.id, values)
+            return revision_id, publishing.of(connection, row.id, revision, now_ms)
 
-        revision_id = await self._write(work)
-        shown: dict[str, Json] = {"updateDate": now_ms / 1000}
+        revision_id, version = await self._write(work)
+        shown = {"updateDate": now_ms / 1000} | self._published(name, version)
         return shown if revision_id is None else shown | {"revisionId": revision_id}
 
     def describe(self, arn: str, *, whole: bool) -> Json:
         """DescribeStateMachine."""
-        name = self._name(arn)
+        name, number = self._arns.qualified(arn)
         row = self._present(_one(self._database.read(_BY_NAME, (name,))), arn)
-        shown = self._described(row, whole=whole)
-        return shown | {
+        shown: dict[str, Json] = {
             "status": row.status,
             "type": row.type,
             "creationDate": row.created_ms / 1000,
         }
+        if number is not None:
+            version = self.version(self._database.read, row, number, arn)
+            row = self._revision(self._database.read, version.revision)
+            shown |= {"stateMachineArn": arn, "creationDate": version.created_ms / 1000}
+            if version.description is not None:
+                shown["description"] = version.description
+        return self._described(row, whole=whole) | shown
 
     def describe_revision(self, revision: int, *, whole: bool) -> Json:
         """What DescribeStateMachineForExecution answers for an execution of this revision."""
-        row = _one(self._database.read(_BY_REVISION, (revision,)))
-        assert row is not None  # noqa: S101  # revisions outlive their executions
+        row = self._revision(self._database.read, revision)
         return self._described(row, whole=whole) | {"updateDate": row.updated_ms / 1000}
 
     def _described(self, row: MachineRow, *, whole: bool) -> dict[str, Json]:
@@ -249,6 +310,8 @@ class Machines:
                 return None
             status = DELETING if _running(connection, row.id) else DELETED
             connection.execute(_SET_STATUS, (status, row.id))
+            for sql in _FORGET:
+                connection.execute(sql, (row.id,))
             return row.id, status
 
         deleted = await self._database.write(work)
@@ -293,14 +356,35 @@ class Machines:
 
     # For those that start and step executions
 
-    def to_start(self, connection: sqlite3.Connection, arn: str) -> Revision:
-        """The revision that a new execution runs, inside a write.
+    def to_start(self, query: Query, arn: str) -> Chosen:
+        """What a new execution runs.
 
         Raises:
-            StateMachineDoesNotExist, StateMachineDeleting, InvalidArn
+            StateMachineDoesNotExist, StateMachineDeleting, InvalidArn, ValidationException
         """
-        row = self._active(_by_name(connection, self._name(arn)), arn)
-        return self._parsed.get(row.revision) or self._keep(row)
+        name, qualifier = self._arns.qualified(arn)
+        if name is not None and "/" in name:
+            raise ValidationException("Labeled State Machine ARNs are not supported by this API")
+        row = self._active(_one(query(_BY_NAME, (name,))), arn)
+        if qualifier is None:
+            return Chosen(self._parsed.get(row.revision) or self._keep(row))
+        alias = find_alias(query, row.id, qualifier)
+        number = qualifier if alias is None else str(alias.choose())
+        version = self.version(query, row, number, arn)
+        revision = self.to_run(query, version.revision)
+        return Chosen(revision, version.number, alias.name if alias else None)
+
+    def version(self, query: Query, row: MachineRow, number: str, arn: str) -> Version:
+        """A version of a machine.
+
+        Raises:
+            StateMachineDoesNotExist
+        """
+        plain = number.isascii() and number.isdigit() and len(number) < 10
+        version = find_version(query, row.id, int(number)) if plain else None
+        if version is None:
+            raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
+        return version
 
     def to_run(self, query: Query, revision: int) -> Revision:
         """A stored revision."""
@@ -308,17 +392,30 @@ class Machines:
         if kept is not None:
             self._parsed.move_to_end(revision)
             return kept
-        row = _one(query(_BY_REVISION, (revision,)))
-        assert row is not None  # noqa: S101  # revisions outlive their executions
-        return self._keep(row)
+        return self._keep(self._revision(query, revision))
 
-    def find(self, arn: str) -> MachineRow:
-        """A machine that is there, or going.
+    def find(self, arn: str, query: Query | None = None) -> MachineRow:
+        """The machine of a qualified ARN or a plain one, which is there, or going.
 
         Raises:
             StateMachineDoesNotExist, InvalidArn
         """
-        return self._present(_one(self._database.read(_BY_NAME, (self._name(arn),))), arn)
+        name, _ = self._arns.qualified(arn)
+        return self._present(_one((query or self._database.read)(_BY_NAME, (name,))), arn)
+
+    def find_active(self, arn: str, query: Query) -> MachineRow:
+        """A machine that is not being deleted.
+
+        Raises:
+            StateMachineDoesNotExist, StateMachineDeleting, InvalidArn
+        """
+        return self._active(self.find(arn, query), arn)
+
+    @staticmethod
+    def _revision(query: Query, revision: int) -> MachineRow:
+        row = _one(query(_BY_REVISION, (revision,)))
+        assert row is not None  # noqa: S101  # revisions outlive executions and versions
+        return row
 
     def _keep(self, row: MachineRow) -> Revision:
         machine = parse(row.definition, _rules(row.type)).machine
@@ -368,9 +465,10 @@ def _check_role(role_arn: str) -> None:
 
 def _add_revision(
     connection: sqlite3.Connection, machine_id: int, values: tuple[object, ...]
-) -> None:
-    cursor = connection.execute(_INSERT_REVISION, values)
-    connection.execute(_SET_REVISION, (cursor.lastrowid, machine_id))
+) -> int:
+    revision = connection.execute(_INSERT_REVISION, values).lastrowid or 0
+    connection.execute(_SET_REVISION, (revision, machine_id))
+    return revision
 
 
 def _running(connection: sqlite3.Connection, machine_id: int) -> bool:

@@ -25,6 +25,7 @@ from app.strict_json import Json
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1_000
 MAX_NAME_CHARS = 80
+ALIAS_NAME = r"^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$"
 
 _FORBIDDEN = re.compile(
     r"""[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff\U0010ffff]"""
@@ -89,15 +90,13 @@ def task_output(text: str) -> Payload:
         raise InvalidOutput(f"Invalid Output: '{exc.message}'") from exc
 
 
-def refuse_versions(publish: bool, description: str | None) -> None:
-    """Refuse to publish versions, which this engine does not have.
+def check_publishing(publish: bool, description: str | None) -> None:
+    """Refuse to describe a version that is not published.
 
     Raises:
         ValidationException
     """
-    if publish:
-        raise ValidationException("State machine versions are not available in this engine.")
-    if description is not None:
+    if description is not None and not publish:
         raise ValidationException("Version description can only be set when publish is true")
 
 
@@ -152,6 +151,16 @@ class Member:
     values: tuple[str, ...] = ()
     pattern: str | None = None
     items: "Mapping[str, Member] | None" = None  #: of a list of structures
+    item_type: str = ""  #: AWS's name of such a structure
+
+    def shown(self, value: Json) -> str:
+        """*value* as AWS writes it into a message."""
+        if self.sensitive:
+            return "Value"
+        if self.items is None:
+            return f"Value '{str(value)[:300]}'"
+        items = (", ".join(f"{name}={item.get(name)}" for name in self.items) for item in value)
+        return f"Value '[{', '.join(f'{self.item_type}({item})' for item in items)}]'"
 
     def faults(self, value: Json) -> Iterator[str]:
         """The constraints that *value* breaks."""
@@ -194,6 +203,15 @@ _INCLUDED = _one_of("ALL_DATA", "METADATA_ONLY")
 _STATUS = _one_of("SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING")
 _FLAG = Member(bool)
 _STRUCTURE = Member(dict)
+_DESCRIPTION = _text(256, sensitive=True)
+_LONG_ARN = _text(2_000, 1, required=True)
+_ROUTING = Member(
+    list,
+    1,
+    2,
+    item_type="RoutingConfigurationListItem",
+    items={"stateMachineVersionArn": _ARN, "weight": Member(int, 0, 100, required=True)},
+)
 _TAG_KEY = _text(128, 1, required=True)
 _TAGS = Member(list, items={"key": _TAG_KEY, "value": _text(256)})
 
@@ -208,7 +226,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "encryptionConfiguration": _STRUCTURE,
         "tags": _TAGS,
         "publish": _FLAG,
-        "versionDescription": _text(256, sensitive=True),
+        "versionDescription": _DESCRIPTION,
     },
     "UpdateStateMachine": {
         "stateMachineArn": _ARN,
@@ -218,7 +236,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "tracingConfiguration": _STRUCTURE,
         "encryptionConfiguration": _STRUCTURE,
         "publish": _FLAG,
-        "versionDescription": _text(256, sensitive=True),
+        "versionDescription": _DESCRIPTION,
     },
     "DescribeStateMachine": {"stateMachineArn": _ARN, "includedData": _INCLUDED},
     "DescribeStateMachineForExecution": {"executionArn": _ARN, "includedData": _INCLUDED},
@@ -268,6 +286,34 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
     "DeleteActivity": {"activityArn": _ARN},
     "ListActivities": {"maxResults": _PAGE, "nextToken": _PAGE_TOKEN},
     "GetActivityTask": {"activityArn": _ARN, "workerName": _NAME},
+    "PublishStateMachineVersion": {
+        "stateMachineArn": _ARN,
+        "revisionId": _text(256),
+        "description": _DESCRIPTION,
+    },
+    "ListStateMachineVersions": {
+        "stateMachineArn": _ARN,
+        "maxResults": _PAGE,
+        "nextToken": _PAGE_TOKEN,
+    },
+    "DeleteStateMachineVersion": {"stateMachineVersionArn": _LONG_ARN},
+    "CreateStateMachineAlias": {
+        "name": Member(str, 1, MAX_NAME_CHARS, required=True, pattern=ALIAS_NAME),
+        "description": _DESCRIPTION,
+        "routingConfiguration": replace(_ROUTING, required=True),
+    },
+    "UpdateStateMachineAlias": {
+        "stateMachineAliasArn": _ARN,
+        "description": _DESCRIPTION,
+        "routingConfiguration": _ROUTING,
+    },
+    "DescribeStateMachineAlias": {"stateMachineAliasArn": _ARN},
+    "DeleteStateMachineAlias": {"stateMachineAliasArn": _ARN},
+    "ListStateMachineAliases": {
+        "stateMachineArn": _ARN,
+        "maxResults": _PAGE,
+        "nextToken": _PAGE_TOKEN,
+    },
     "TagResource": {"resourceArn": _ARN, "tags": replace(_TAGS, required=True)},
     "UntagResource": {"resourceArn": _ARN, "tagKeys": Member(list, required=True)},
     "ListTagsForResource": {"resourceArn": _ARN},
@@ -302,13 +348,17 @@ def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
         return
     if not isinstance(value, member.kind) or (isinstance(value, bool) and member.kind is int):
         raise SerializationException(f"The value of '{name}' is of the wrong type.")
-    shown = "Value" if member.sensitive else f"Value '{str(value)[:300]}'"
+    within = _items_faults(name, member.items, value) if member.items is not None else []
     for fault in member.faults(value):
-        yield f"{shown} at '{name}' failed to satisfy constraint: {fault}"
-    if member.items is not None:
-        items: Json = value
-        for position, item in enumerate(items, 1):
-            yield from _item_faults(f"{name}.{position}.member", member.items, item)
+        yield f"{member.shown(value)} at '{name}' failed to satisfy constraint: {fault}"
+    yield from within
+
+
+def _items_faults(name: str, members: Mapping[str, Member], items: Json) -> list[str]:
+    faults: list[str] = []
+    for position, item in enumerate(items, 1):
+        faults.extend(_item_faults(f"{name}.{position}.member", members, item))
+    return faults
 
 
 def _item_faults(place: str, members: Mapping[str, Member], item: Json) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from app.clock import Clock, to_ms, utc_now
 from app.engine.activities import Activities
+from app.engine.aliases import Aliases
 from app.engine.arns import Arns
 from app.engine.conductor import Conductor
 from app.engine.execution import (
@@ -22,14 +23,14 @@ from app.engine.execution import (
 from app.engine.executions import Executions
 from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
-from app.engine.machines import STANDARD, Machines, Revision
+from app.engine.machines import STANDARD, Chosen, Machines, Publishing, Revision
 from app.engine.payload import Payload
 from app.engine.requests import (
     OPERATIONS,
     check_name,
+    check_publishing,
     default_name,
     execution_input,
-    refuse_versions,
     settings_of,
     snake,
     task_output,
@@ -40,6 +41,7 @@ from app.engine.step import StaleSignal
 from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
 from app.engine.tokens import PageTokens, TokenMint
+from app.engine.versions import Versions
 from app.errors import ExecutionAlreadyExists, TaskTimedOut
 from app.metrics import NO_METER, Meter
 from app.sqlite import Database
@@ -81,7 +83,9 @@ class Engine:
         self._activities = Activities(
             database, self.arns, pages, self._conductor, self._tokens, clock
         )
-        parts = (self, self._tags, self._activities)
+        versions = Versions(database, self.arns, self._machines, pages, clock)
+        aliases = Aliases(database, self.arns, self._machines, pages, clock)
+        parts = (self, self._tags, self._activities, versions, aliases)
         #: what answers each operation; called with the members that `checked` gives
         self.verbs: Mapping[str, Verb] = {
             operation: next(
@@ -126,12 +130,15 @@ class Engine:
         version_description: str | None = None,
     ) -> Json:
         """Create a state machine; again with the same content gives the same answer."""
-        refuse_versions(publish, version_description)
+        check_publishing(publish, version_description)
         settings = settings_of(
             logging_configuration, tracing_configuration, encryption_configuration
         )
         tags = checked_tags(tags or [])
-        return await self._machines.create(name, definition, role_arn, type, settings, tags)
+        publishing = Publishing(publish, version_description)
+        return await self._machines.create(
+            name, definition, role_arn, type, settings, tags, publishing
+        )
 
     async def update_state_machine(
         self,
@@ -146,11 +153,14 @@ class Engine:
         version_description: str | None = None,
     ) -> Json:
         """Change a state machine for the executions to come."""
-        refuse_versions(publish, version_description)
+        check_publishing(publish, version_description)
         settings = settings_of(
             logging_configuration, tracing_configuration, encryption_configuration
         )
-        return await self._machines.update(state_machine_arn, definition, role_arn, settings)
+        publishing = Publishing(publish, version_description)
+        return await self._machines.update(
+            state_machine_arn, definition, role_arn, settings, publishing
+        )
 
     async def describe_state_machine(
         self, *, state_machine_arn: str, included_data: str = "ALL_DATA"
@@ -203,13 +213,22 @@ class Engine:
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> tuple[Execution, Transition | None]:
-            revision = self._machines.to_start(connection, state_machine_arn)
-            execution = self._new(revision, name or default_name(now_ms), payload, now_ms)
+            chosen = self._machines.to_start(within(connection), state_machine_arn)
+            revision = chosen.revision
+            execution = self._new(chosen, name or default_name(now_ms), payload, now_ms)
             started_ms = self._already_started(connection, revision, execution)
             if started_ms is not None:
                 execution.started_ms = started_ms
                 return execution, None
-            insert_execution(connection, execution, revision.machine_id, revision.id, trace_header)
+            insert_execution(
+                connection,
+                execution,
+                revision.machine_id,
+                revision.id,
+                trace_header,
+                chosen.version,
+                chosen.alias,
+            )
             return execution, self._conductor.step(connection, revision, execution, Start(), now_ms)
 
         execution, made = await self._database.write(work)
@@ -218,9 +237,9 @@ class Engine:
             self._conductor.after(made)
         return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
 
-    def _new(self, revision: Revision, name: str, payload: Payload, now_ms: int) -> Execution:
-        machine = revision.machine
-        seconds = machine.timeout_s
+    def _new(self, chosen: Chosen, name: str, payload: Payload, now_ms: int) -> Execution:
+        revision = chosen.revision
+        seconds = revision.machine.timeout_s
         lasts_ms = MAX_DURATION_MS if seconds is None else min(seconds * 1000, MAX_DURATION_MS)
         return Execution(
             id=0,  # given by the store
@@ -234,6 +253,7 @@ class Engine:
             seed=secrets.randbits(62),
             timeout_ms=now_ms + lasts_ms,
             region=self.arns.region,
+            started_as=self.arns.started_as(revision.machine_name, chosen.version, chosen.alias),
         )
 
     @staticmethod

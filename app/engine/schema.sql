@@ -16,7 +16,8 @@ CREATE TABLE machines (
   status TEXT NOT NULL,           -- ACTIVE, DELETING; DELETED keeps the name for its executions
   revision INTEGER NOT NULL,      -- the newest
   created_ms INTEGER NOT NULL,
-  tags TEXT NOT NULL              -- JSON
+  tags TEXT NOT NULL,             -- JSON
+  versions INTEGER NOT NULL DEFAULT 0  -- how many were ever published
 );
 
 CREATE TABLE activities (
@@ -37,6 +38,26 @@ CREATE TABLE revisions (
   created_ms INTEGER NOT NULL
 );
 
+CREATE TABLE versions (
+  machine INTEGER NOT NULL REFERENCES machines,
+  number INTEGER NOT NULL,
+  revision INTEGER NOT NULL REFERENCES revisions,
+  description TEXT,
+  created_ms INTEGER NOT NULL,
+  PRIMARY KEY (machine, number)
+) WITHOUT ROWID;
+
+CREATE TABLE aliases (
+  id INTEGER PRIMARY KEY,
+  machine INTEGER NOT NULL REFERENCES machines,
+  name TEXT NOT NULL,
+  description TEXT,
+  routes TEXT NOT NULL,           -- JSON: [[version, weight], ...]
+  created_ms INTEGER NOT NULL,
+  updated_ms INTEGER NOT NULL,
+  UNIQUE (machine, name)
+);
+
 -- Written when an execution starts and when it ends; what changes meanwhile is in its frames.
 CREATE TABLE executions (
   id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: task tokens name it
@@ -52,7 +73,9 @@ CREATE TABLE executions (
   output TEXT,
   error TEXT,
   cause TEXT,
-  trace_header TEXT
+  trace_header TEXT,
+  version INTEGER,                -- that it was started as
+  alias TEXT                      -- that it was started through
 );
 CREATE UNIQUE INDEX executions_by_name ON executions (machine, name);
 CREATE INDEX executions_by_status ON executions (machine, status);

@@ -167,7 +167,8 @@ class _Stepper:
                 self._task(signal)
 
     def _start(self) -> None:
-        started = {"input": self.execution.input.text, "roleArn": self.execution.role_arn}
+        run = self.execution
+        started = {"input": run.input.text, "roleArn": run.role_arn, **run.started_as}
         self._emit("ExecutionStarted", started, 0)
         # AWS gives the first state's event no predecessor either.
         self._add(0, 0, self.machine.start_at, self.execution.input, last_event=0)

@@ -97,6 +97,8 @@ class ExecutionRow:
     error: str | None
     cause: str | None
     trace_header: str | None
+    version: int | None
+    alias: str | None
 
     @classmethod
     def of(cls, row: Row) -> "ExecutionRow":
@@ -108,11 +110,11 @@ class ExecutionRow:
 
 EXECUTION_COLUMNS = (
     "id, machine, revision, name, status, started_ms, stopped_ms, timeout_ms, seed, "
-    "input, output, error, cause, trace_header"
+    "input, output, error, cause, trace_header, version, alias"
 )
 _LOAD = f"SELECT {EXECUTION_COLUMNS} FROM executions WHERE id = ?"  # noqa: S608  # constants
 _INSERT = """INSERT INTO executions (machine, revision, name, status, started_ms, timeout_ms,
-    seed, input, trace_header) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    seed, input, trace_header, version, alias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _END = """UPDATE executions SET status = ?, stopped_ms = ?, output = ?, error = ?, cause = ?
     WHERE id = ?"""
 _COUNTERS = "SELECT events, frames FROM frames WHERE key = ?"
@@ -148,6 +150,8 @@ def insert_execution(
     machine: int,
     revision: int,
     trace_header: str | None,
+    version: int | None = None,
+    alias: str | None = None,
 ) -> None:
     """Store a new execution and give it its id; what its first step changes follows by `save`."""
     values = (
@@ -160,6 +164,8 @@ def insert_execution(
         execution.seed,
         execution.input.text,
         trace_header,
+        version,
+        alias,
     )
     execution.id = connection.execute(_INSERT, values).lastrowid or 0
 

@@ -15,7 +15,6 @@ from app.errors import (
     StateMachineDoesNotExist,
     StateMachineTypeNotSupported,
     TaskTimedOut,
-    ValidationException,
 )
 from app.strict_json import Json
 from tests.engine.driving import ROLE, Driver, only, parked
@@ -223,21 +222,16 @@ async def test_odd_but_allowed_names_are_taken(driver: Driver) -> None:
 
 
 async def test_what_is_not_available_is_refused_not_ignored(driver: Driver) -> None:
-    """Express machines, versions and log destinations would be silent promises."""
+    """Express machines and log destinations would be silent promises."""
     text = json.dumps(ONE)
     create = driver.engine.create_state_machine
 
     with pytest.raises(StateMachineTypeNotSupported):
         await create(name="m", definition=text, role_arn=ROLE, type="EXPRESS")
-    with pytest.raises(ValidationException):
-        await create(name="m", definition=text, role_arn=ROLE, publish=True)
-    with pytest.raises(ValidationException) as caught:
-        await create(name="m", definition=text, role_arn=ROLE, version_description="x")
     with pytest.raises(InvalidLoggingConfiguration):
         await create(
             name="m", definition=text, role_arn=ROLE, logging_configuration={"level": "ALL"}
         )
-    assert caught.value.message == "Version description can only be set when publish is true"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""Versions in the database: numbers that stand for revisions, given once and never again."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from app.engine.store import Query, within
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A published revision."""
+
+    number: int
+    revision: int
+    description: str | None
+    created_ms: int
+
+
+_COLUMNS = "number, revision, description, created_ms"
+# Only constants are put together here.
+_OF_REVISION = f"SELECT {_COLUMNS} FROM versions WHERE machine = ? AND revision = ?"  # noqa: S608
+_BY_NUMBER = f"SELECT {_COLUMNS} FROM versions WHERE machine = ? AND number = ?"  # noqa: S608
+_PAGE = f"""SELECT {_COLUMNS} FROM versions WHERE machine = ? AND number < ?
+    ORDER BY number DESC LIMIT ?"""  # noqa: S608
+_COUNT = "UPDATE machines SET versions = versions + 1 WHERE id = ? RETURNING versions"
+_INSERT = """INSERT INTO versions (machine, number, revision, description, created_ms)
+    VALUES (?, ?, ?, ?, ?)"""
+
+
+def publish(
+    connection: sqlite3.Connection,
+    machine: int,
+    revision: int,
+    description: str | None,
+    now_ms: int,
+) -> Version:
+    """The version of a revision: a new one, or the one that it has."""
+    found = version_of(within(connection), machine, revision)
+    if found is not None:
+        return found
+    number = connection.execute(_COUNT, (machine,)).fetchone()[0]
+    connection.execute(_INSERT, (machine, number, revision, description, now_ms))
+    return Version(number, revision, description, now_ms)
+
+
+def version_of(query: Query, machine: int, revision: int) -> Version | None:
+    """The version that a revision was published as."""
+    rows = query(_OF_REVISION, (machine, revision))
+    return Version(*rows[0]) if rows else None
+
+
+def find_version(query: Query, machine: int, number: int) -> Version | None:
+    """A version by its number."""
+    rows = query(_BY_NUMBER, (machine, number))
+    return Version(*rows[0]) if rows else None
+
+
+def list_versions(query: Query, machine: int, before: int, count: int) -> list[Version]:
+    """Up to *count* versions below a number, newest first."""
+    return [Version(*row) for row in query(_PAGE, (machine, before, count))]
