@@ -80,6 +80,7 @@ class Database:
         self._writer = _connect(path, busy_s=0)
         self._reader = _connect(path, busy_s=1)
         self._queue: deque[_Pending] = deque()
+        self._careful = False  # the next group needs a savepoint for each work
         self._busy = False  # a flush is scheduled, running or committing
         self._idle = asyncio.Event()
         self._idle.set()
@@ -198,9 +199,9 @@ class Database:
         before = self._writer.total_changes
         group: list[_Pending] = []
         try:
-            self._writer.execute("SAVEPOINT group_start")
             if not self._run_works(group):
-                self._run_carefully(group)
+                self._start_over(group)
+                return
             changed = self._writer.total_changes != before
         except sqlite3.Error as exc:
             self._abandon(group, exc)
@@ -233,8 +234,8 @@ class Database:
     def _run_works(self, group: list[_Pending]) -> bool:
         """Run works from the queue into *group*; False if one of them left changes and raised.
 
-        Works that raise nearly always do so before they change anything, so that there is nothing
-        to take back, and a savepoint for each (two statements) would be for nothing.
+        Works that raise nearly always do so before they change anything. So there are no savepoints
+        until one is needed: SQLite would copy every page that is changed after one to a file.
         """
         connection, queue = self._writer, self._queue
         deadline = perf_counter() + GROUP_BUDGET_S
@@ -244,24 +245,33 @@ class Database:
                 continue
             group.append(pending)
             before = connection.total_changes
-            self._run(pending)
-            if pending.error is not None and connection.total_changes != before:
-                return False
+            if self._careful:
+                self._run_carefully(pending)
+            else:
+                self._run(pending)
+                if pending.error is not None and connection.total_changes != before:
+                    return False
             if perf_counter() > deadline:
                 break
+        self._careful = False
         return True
 
-    def _run_carefully(self, group: list[_Pending]) -> None:
-        """Run the group once more from its start, each work with a savepoint of its own."""
-        execute = self._writer.execute
-        execute("ROLLBACK TO group_start")
+    def _start_over(self, group: list[_Pending]) -> None:
+        """Take everything back, and run the group again with a savepoint for each work."""
+        self._rollback()
         for pending in group:
             pending.error = None
-            execute("SAVEPOINT work")
-            self._run(pending)
-            if pending.error is not None:
-                execute("ROLLBACK TO work")
-            execute("RELEASE work")
+        self._queue.extendleft(reversed(group))
+        self._careful = True
+        self._flush()
+
+    def _run_carefully(self, pending: _Pending) -> None:
+        execute = self._writer.execute
+        execute("SAVEPOINT work")
+        self._run(pending)
+        if pending.error is not None:
+            execute("ROLLBACK TO work")
+        execute("RELEASE work")
 
     def _run(self, pending: _Pending) -> None:
         try:
