@@ -22,6 +22,10 @@ class Arns:
         """An execution's ARN."""
         return f"arn:aws:states:{self.region}:{self.account}:{EXECUTION}:{machine}:{name}"
 
+    def express(self, machine: str, name: str, run: str) -> str:
+        """An Express execution's ARN; *run* tells those of the same name apart."""
+        return f"arn:aws:states:{self.region}:{self.account}:express:{machine}:{name}:{run}"
+
     def activity(self, name: str) -> str:
         """An activity's ARN."""
         return f"arn:aws:states:{self.region}:{self.account}:{ACTIVITY}:{name}"

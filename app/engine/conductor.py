@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from app.clock import Clock, to_ms
+from app.engine.calls import answer_of
 from app.engine.dispatch import Dispatcher
 from app.engine.execution import (
     Dispatch,
@@ -24,15 +25,11 @@ from app.engine.execution import (
     Status,
     Stop,
     StoredFrames,
-    TaskFailed,
-    TaskSubmitted,
-    TaskSucceeded,
     TaskTaken,
     Transition,
     dispatched,
 )
 from app.engine.executions import Executions
-from app.engine.failures import TASK_FAILED, StateFailure
 from app.engine.machines import Machines, Revision
 from app.engine.resources import Resources
 from app.engine.states import Task
@@ -237,7 +234,7 @@ class Conductor:
 
     async def _perform(self, call: Dispatch) -> None:
         """Make one call and record its answer, if anyone still waits for it."""
-        signal = await self._call(call)
+        signal = await answer_of(self._resources, call)
         while True:
             try:
                 await self.signal(call.execution_id, signal)
@@ -248,19 +245,6 @@ class Conductor:
                 # The answer is only here. Until it is recorded, the call stays owed.
                 log.warning("the store refused an answer", extra={"execution": call.execution_arn})
                 await asyncio.sleep(PAUSE_S)
-
-    async def _call(self, call: Dispatch) -> Signal:
-        try:
-            output = await self._resources.call(call)
-        except StateFailure as failure:
-            return TaskFailed(call.frame, call.attempt, failure.error, failure.cause)
-        except Exception:
-            log.exception("a connector failed", extra={"execution": call.execution_arn})
-            cause = "The call could not be made because of an internal error."
-            return TaskFailed(call.frame, call.attempt, TASK_FAILED, cause)
-        if call.resource.waits_for_token:
-            return TaskSubmitted(call.frame, call.attempt, output)
-        return TaskSucceeded(call.frame, call.attempt, output)
 
     def _read_owed(self, count: int) -> list[Dispatch]:
         keys = [split_key(row[0]) for row in self._database.read(_OWED, (count,))]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from app.engine.arns import Arns
 from app.engine.execution import Execution, Status
 from app.engine.history import wire
-from app.engine.machines import Machines, Revision
+from app.engine.machines import EXPRESS, Machines, Revision
 from app.engine.payload import Payload
 from app.engine.requests import page_size
 from app.engine.store import (
@@ -17,7 +17,12 @@ from app.engine.store import (
     read_events,
 )
 from app.engine.tokens import PageTokens
-from app.errors import ExecutionDoesNotExist, InvalidToken, ValidationException
+from app.errors import (
+    ExecutionDoesNotExist,
+    InvalidToken,
+    StateMachineTypeNotSupported,
+    ValidationException,
+)
 from app.sqlite import Database, Row
 from app.strict_json import Json
 
@@ -116,6 +121,8 @@ class Executions:
         if machine_arn is None:
             raise ValidationException("stateMachineArn or mapRunArn must be specified")
         machine = self._machines.find(machine_arn)
+        if machine.type == EXPRESS:
+            raise StateMachineTypeNotSupported()
         qualifier = self._arns.qualified(machine_arn)[1]
         wanted_as = int(qualifier) if qualifier and qualifier.isdigit() else qualifier
         purpose = f"executions {machine.id} {status} {qualifier}"

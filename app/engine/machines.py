@@ -33,7 +33,6 @@ from app.errors import (
     StateMachineAlreadyExists,
     StateMachineDeleting,
     StateMachineDoesNotExist,
-    StateMachineTypeNotSupported,
     StoreError,
     ValidationException,
 )
@@ -125,6 +124,7 @@ class Revision:
     machine_name: str
     role_arn: str
     machine: StateMachine
+    express: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ class Machines:
     """The state machines of an engine."""
 
     def __init__(self, database: Database, arns: Arns, clock: Clock, pages: PageTokens) -> None:
+        self.arns = arns
         self._database = database
-        self._arns = arns
         self._clock = clock
         self._pages = pages
         self._parsed: OrderedDict[int, Revision] = OrderedDict()
@@ -162,8 +162,6 @@ class Machines:
         check_name(name)
         _check_role(role_arn)
         self._check(definition, kind)
-        if kind == EXPRESS:
-            raise StateMachineTypeNotSupported()
         stored = orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()
         tagged = orjson.dumps(tags or []).decode()
         now_ms = to_ms(self._clock())
@@ -186,13 +184,13 @@ class Machines:
 
         created_ms, version = await self._write(work)
         shown = {
-            "stateMachineArn": self._arns.state_machine(name),
+            "stateMachineArn": self.arns.state_machine(name),
             "creationDate": created_ms / 1000,
         }
         return shown | self._published(name, version if publishing.wanted else None)
 
     def _published(self, name: str, version: Version | None) -> dict[str, Json]:
-        return dict(self._arns.started_as(name, version.number if version else None, None))
+        return dict(self.arns.started_as(name, version.number if version else None, None))
 
     async def _write(self, work: Work[T]) -> T:
         """Write revisions. If they were not written, nothing parsed from them may be kept."""
@@ -216,7 +214,7 @@ class Machines:
 
         AWS compares neither role nor tags.
         """
-        arn = self._arns.state_machine(row.name)
+        arn = self.arns.state_machine(row.name)
         if row.status == DELETING:
             raise StateMachineDeleting(f"State Machine is being deleted: '{arn}'")
         same = (row.type, row.definition, row.settings) == (kind, definition, settings)
@@ -242,7 +240,8 @@ class Machines:
             _check_role(role_arn)
         name = self._name(arn)
         if definition is not None:
-            self._check(definition, STANDARD)
+            row = _one(self._database.read(_BY_NAME, (name,)))
+            self._check(definition, row.type if row else STANDARD)
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> tuple[str | None, Version | None]:
@@ -263,7 +262,7 @@ class Machines:
 
     def describe(self, arn: str, *, whole: bool) -> Json:
         """DescribeStateMachine."""
-        name, number = self._arns.qualified(arn)
+        name, number = self.arns.qualified(arn)
         row = self._present(_one(self._database.read(_BY_NAME, (name,))), arn)
         shown: dict[str, Json] = {
             "status": row.status,
@@ -285,7 +284,7 @@ class Machines:
 
     def _described(self, row: MachineRow, *, whole: bool) -> dict[str, Json]:
         shown: dict[str, Json] = {
-            "stateMachineArn": self._arns.state_machine(row.name),
+            "stateMachineArn": self.arns.state_machine(row.name),
             "name": row.name,
             "roleArn": row.role_arn,
             **_DEFAULTS,
@@ -332,7 +331,7 @@ class Machines:
         shown: dict[str, Json] = {
             "stateMachines": [
                 {
-                    "stateMachineArn": self._arns.state_machine(name),
+                    "stateMachineArn": self.arns.state_machine(name),
                     "name": name,
                     "type": kind,
                     "creationDate": created_ms / 1000,
@@ -362,7 +361,7 @@ class Machines:
         Raises:
             StateMachineDoesNotExist, StateMachineDeleting, InvalidArn, ValidationException
         """
-        name, qualifier = self._arns.qualified(arn)
+        name, qualifier = self.arns.qualified(arn)
         if name is not None and "/" in name:
             raise ValidationException("Labeled State Machine ARNs are not supported by this API")
         row = self._active(_one(query(_BY_NAME, (name,))), arn)
@@ -400,7 +399,7 @@ class Machines:
         Raises:
             StateMachineDoesNotExist, InvalidArn
         """
-        name, _ = self._arns.qualified(arn)
+        name, _ = self.arns.qualified(arn)
         return self._present(_one((query or self._database.read)(_BY_NAME, (name,))), arn)
 
     def find_active(self, arn: str, query: Query) -> MachineRow:
@@ -420,14 +419,16 @@ class Machines:
     def _keep(self, row: MachineRow) -> Revision:
         machine = parse(row.definition, _rules(row.type)).machine
         assert machine is not None  # noqa: S101  # only what parses is stored
-        revision = Revision(row.revision, row.id, row.name, row.role_arn, machine)
+        revision = Revision(
+            row.revision, row.id, row.name, row.role_arn, machine, row.type == EXPRESS
+        )
         self._parsed[row.revision] = revision
         if len(self._parsed) > KEPT_MACHINES:
             self._parsed.popitem(last=False)
         return revision
 
     def _name(self, arn: str) -> str:
-        name = self._arns.machine_name(arn)
+        name = self.arns.machine_name(arn)
         if name is None:
             raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
         return name

@@ -254,6 +254,13 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "input": _DATA,
         "traceHeader": _text(256),
     },
+    "StartSyncExecution": {
+        "stateMachineArn": _ARN,
+        "name": _NAME,
+        "input": _DATA,
+        "traceHeader": _text(256),
+        "includedData": _INCLUDED,
+    },
     "DescribeExecution": {"executionArn": _ARN, "includedData": _INCLUDED},
     "ListExecutions": {
         "stateMachineArn": _text(256, 1),

@@ -1,6 +1,5 @@
 """`Engine`: the verbs of the Step Functions API."""
 
-import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -21,9 +20,10 @@ from app.engine.execution import (
     Transition,
 )
 from app.engine.executions import Executions
+from app.engine.express import ExpressExecutions
 from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
-from app.engine.machines import STANDARD, Chosen, Machines, Publishing, Revision
+from app.engine.machines import STANDARD, Machines, Publishing, Revision
 from app.engine.payload import Payload
 from app.engine.requests import (
     OPERATIONS,
@@ -37,6 +37,7 @@ from app.engine.requests import (
 )
 from app.engine.resources import Resources
 from app.engine.resources.connector import Surroundings
+from app.engine.starting import new_execution
 from app.engine.step import StaleSignal
 from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
@@ -48,8 +49,6 @@ from app.sqlite import Database
 from app.strict_json import Json
 
 Verb = Callable[..., Awaitable[Json]]
-
-MAX_DURATION_MS = 365 * 86_400_000  #: of an execution
 
 
 class Engine:
@@ -83,9 +82,10 @@ class Engine:
         self._activities = Activities(
             database, self.arns, pages, self._conductor, self._tokens, clock
         )
+        self._express = ExpressExecutions(database, self._machines, resources, clock, meter)
         versions = Versions(database, self.arns, self._machines, pages, clock)
         aliases = Aliases(database, self.arns, self._machines, pages, clock)
-        parts = (self, self._tags, self._activities, versions, aliases)
+        parts = (self, self._tags, self._activities, versions, aliases, self._express)
         #: what answers each operation; called with the members that `checked` gives
         self.verbs: Mapping[str, Verb] = {
             operation: next(
@@ -105,6 +105,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop serving and calling. What waits, waits in the database."""
+        await self._express.stop()
         await self._conductor.stop()
         if self._lock is not None:
             self._lock.release()
@@ -212,14 +213,18 @@ class Engine:
         payload = execution_input("{}" if input is None else input)
         now_ms = to_ms(self._clock())
 
-        def work(connection: sqlite3.Connection) -> tuple[Execution, Transition | None]:
+        def work(connection: sqlite3.Connection) -> tuple[Revision, Execution, Transition | None]:
             chosen = self._machines.to_start(within(connection), state_machine_arn)
             revision = chosen.revision
-            execution = self._new(chosen, name or default_name(now_ms), payload, now_ms)
+            execution = new_execution(
+                self.arns, chosen, name or default_name(now_ms), payload, now_ms
+            )
+            if revision.express:
+                return revision, execution, None
             started_ms = self._already_started(connection, revision, execution)
             if started_ms is not None:
                 execution.started_ms = started_ms
-                return execution, None
+                return revision, execution, None
             insert_execution(
                 connection,
                 execution,
@@ -229,32 +234,16 @@ class Engine:
                 chosen.version,
                 chosen.alias,
             )
-            return execution, self._conductor.step(connection, revision, execution, Start(), now_ms)
+            made = self._conductor.step(connection, revision, execution, Start(), now_ms)
+            return revision, execution, made
 
-        execution, made = await self._database.write(work)
-        if made is not None:
+        revision, execution, made = await self._database.write(work)
+        if revision.express:
+            self._express.start(revision.machine, execution)
+        elif made is not None:
             self._meter.count("executions_started")
             self._conductor.after(made)
         return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
-
-    def _new(self, chosen: Chosen, name: str, payload: Payload, now_ms: int) -> Execution:
-        revision = chosen.revision
-        seconds = revision.machine.timeout_s
-        lasts_ms = MAX_DURATION_MS if seconds is None else min(seconds * 1000, MAX_DURATION_MS)
-        return Execution(
-            id=0,  # given by the store
-            arn=self.arns.execution(revision.machine_name, name),
-            name=name,
-            machine_arn=self.arns.state_machine(revision.machine_name),
-            machine_name=revision.machine_name,
-            role_arn=revision.role_arn,
-            input=payload,
-            started_ms=now_ms,
-            seed=secrets.randbits(62),
-            timeout_ms=now_ms + lasts_ms,
-            region=self.arns.region,
-            started_as=self.arns.started_as(revision.machine_name, chosen.version, chosen.alias),
-        )
 
     @staticmethod
     def _already_started(

@@ -44,7 +44,7 @@ class Driver:
         self, directory: Path, functions: Mapping[str, LocalFunction] | None = None
     ) -> None:
         self.directory = directory
-        self.clock = StillClock()
+        self.clock: StillClock = StillClock()
         self.tokens: list[str] = []  #: what ``park`` was given, in order
         self.calls: list[tuple[str, Json, Invocation]] = []
         self.functions: dict[str, LocalFunction] = {

@@ -13,7 +13,6 @@ from app.errors import (
     StateMachineAlreadyExists,
     StateMachineDeleting,
     StateMachineDoesNotExist,
-    StateMachineTypeNotSupported,
     TaskTimedOut,
 )
 from app.strict_json import Json
@@ -222,12 +221,10 @@ async def test_odd_but_allowed_names_are_taken(driver: Driver) -> None:
 
 
 async def test_what_is_not_available_is_refused_not_ignored(driver: Driver) -> None:
-    """Express machines and log destinations would be silent promises."""
+    """Log destinations would be silent promises."""
     text = json.dumps(ONE)
     create = driver.engine.create_state_machine
 
-    with pytest.raises(StateMachineTypeNotSupported):
-        await create(name="m", definition=text, role_arn=ROLE, type="EXPRESS")
     with pytest.raises(InvalidLoggingConfiguration):
         await create(
             name="m", definition=text, role_arn=ROLE, logging_configuration={"level": "ALL"}
