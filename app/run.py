@@ -38,6 +38,7 @@ async def run_engine(settings: Settings, functions: Iterable[str]) -> int:
 async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
     """Service, engine, mailbox and the example in one process; its exit status."""
     settings, stop = demo_settings(settings), Stop()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The terminal is for the person who tries it.
     with (settings.data_dir / "demo.log").open("a") as log:
         lines = configure_logs(settings.log_level, log)

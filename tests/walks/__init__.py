@@ -1,0 +1,1 @@
+"""Whole walks: what a newcomer does after `make demo`, in a real browser."""

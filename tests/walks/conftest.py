@@ -1,0 +1,5 @@
+"""The browser of the browser tests."""
+
+from tests.browser.fixtures import chromium
+
+__all__ = ["chromium"]
