@@ -145,7 +145,12 @@ class ApprovalRows:
 
     async def mint(self, new: NewApproval) -> bool:
         """Store a new approval; whether it is new."""
-        return await self._db.write(partial(_mint, new))
+        stored = await self._db.write(partial(_mint, new))
+        if stored is None:
+            return False
+        n, size = stored
+        self._requests.keep(n, new.request, size)  # its mails are written next
+        return True
 
     async def stored(self, approval_id: str) -> Stored | None:
         """The approval with this id."""
@@ -266,9 +271,10 @@ def queue_request_mails(
         connection.execute(_INSERT_MAIL, (n, recipient, round_, due))
 
 
-def _mint(new: NewApproval, connection: sqlite3.Connection) -> bool:
+def _mint(new: NewApproval, connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """Its number in this store and its document's size; None if there is one with its id."""
     if connection.execute(_EXISTS, (new.id,)).fetchone():
-        return False
+        return None
     request = new.request
     document = dumps(new.document)
     row = (new.id, new.target, to_ms(new.created_at), to_ms(request.expires_at))
@@ -284,7 +290,7 @@ def _mint(new: NewApproval, connection: sqlite3.Connection) -> bool:
     head = append(connection, genesis, new.created_at, AuditEvent.CREATED, details)
     connection.execute(_SET_HEAD, (*head, n))
     queue_request_mails(connection, n, len(request.recipients), 0, new.created_at)
-    return True
+    return n, len(document)
 
 
 def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
