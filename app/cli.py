@@ -20,7 +20,8 @@ from app.server import run
 from app.settings import Settings, load_settings
 from app.strict_json import Json, NotJson, dumps, loads
 
-out = Console(highlight=False, soft_wrap=True)
+#: without a terminal there is no width to keep to, and whoever reads wants whole lines
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
