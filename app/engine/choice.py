@@ -13,6 +13,8 @@ from typing import Protocol
 
 from app.engine.failures import RuntimeFailure
 from app.engine.paths import Path, PathError, Scope
+from app.engine.queries import Query
+from app.engine.templates import Constant
 from app.engine.timestamps import parse_timestamp
 from app.strict_json import Json
 
@@ -99,6 +101,20 @@ class IsPresent:
         except PathError:
             return not self.expected
         return self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A JSONata condition."""
+
+    source: Query | Constant
+
+    def holds(self, data: Json, scope: Scope) -> bool:
+        """Whether the expression yields true."""
+        value = self.source.evaluate({"input": data}, scope)
+        if isinstance(self.source, Query):
+            value = self.source.expect(value, (bool,), "boolean")
+        return value is True
 
 
 def _read(path: Path, data: Json, scope: Scope) -> Json:

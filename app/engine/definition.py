@@ -77,8 +77,6 @@ class _Machine:
         comment = fields.text("Comment")
         timeout_s = fields.integer("TimeoutSeconds", 1, MAX_SECONDS)
         self._whole_language = fields.one_of("QueryLanguage", (JSONPATH, JSONATA)) or JSONPATH
-        if self._whole_language == JSONATA:
-            self._no_jsonata(fields)
         start_at = self._scope(fields)
         return StateMachine(start_at or "", self._states, timeout_s, comment)
 
@@ -108,24 +106,19 @@ class _Machine:
             message = f"Duplicate state name: {name}"
             self._report.fault(fields.location, message, DUPLICATE_STATE_NAME)
         fields.seen[name] = fields.location
-        self._check_language(fields)
+        fields.jsonata = self._is_jsonata(fields)
         read = read_state(name, fields, self.branch)
         if read is not None:
             self._states[name] = read.state
         return read
 
-    def _check_language(self, fields: Fields) -> None:
+    def _is_jsonata(self, fields: Fields) -> bool:
         language = fields.one_of("QueryLanguage", (JSONPATH, JSONATA))
         if language == JSONPATH and self._whole_language == JSONATA:
             fields.fault(
                 "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine"
             )
-        elif language == JSONATA:
-            self._no_jsonata(fields)
-
-    @staticmethod
-    def _no_jsonata(fields: Fields) -> None:
-        fields.fault("The query language JSONata is not available", "QueryLanguage")
+        return JSONATA in (language, self._whole_language)
 
     def _check_targets(
         self, fields: Fields, start_at: str | None, found: dict[str, Read | None]

@@ -82,6 +82,7 @@ class Frame:
     phase: Phase = Phase.READY
     entered_ms: int = 0
     entered_event: int = 0
+    entered_after: int = 0  #: the event before that; known in the step that enters only
     attempt: int = 0  #: the id of the task's scheduled event; a token names it
     retries: dict[int, int] = field(default_factory=dict)  #: retrier's position -> retries made
     wake_ms: int | None = None  #: when a wait or a pause before a retry ends

@@ -3,7 +3,8 @@
 ```
 StateFailure             any error name: what Retry and Catch look at
 ├── EvaluationFailure    the state itself cannot be evaluated: AWS's cause names it
-│   └── RuntimeFailure   States.Runtime: the execution fails, nothing catches it
+│   ├── RuntimeFailure   States.Runtime: the execution fails, nothing catches it
+│   └── QueryFailure     States.QueryEvaluationError
 └── SizeFailure          States.DataLimitExceeded
 ```
 """
@@ -16,6 +17,7 @@ DATA_LIMIT_EXCEEDED = "States.DataLimitExceeded"
 HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 INTRINSIC_FAILURE = "States.IntrinsicFailure"
 NO_CHOICE_MATCHED = "States.NoChoiceMatched"
+QUERY_EVALUATION_ERROR = "States.QueryEvaluationError"
 RESULT_PATH_MATCH_FAILURE = "States.ResultPathMatchFailure"
 RUNTIME = "States.Runtime"
 TASK_FAILED = "States.TaskFailed"
@@ -64,3 +66,11 @@ class SizeFailure(StateFailure):
             f"The state/task '{producer}' returned a result with a size exceeding "
             "the maximum number of bytes service limit.",
         )
+
+
+class QueryFailure(EvaluationFailure):
+    """A JSONata expression cannot be evaluated."""
+
+    def __init__(self, cause: str, location: str) -> None:
+        super().__init__(QUERY_EVALUATION_ERROR, cause)
+        self.location = location  #: the field: ``Output/result``

@@ -7,12 +7,11 @@ from typing import TypeVar
 
 from app.engine.diagnostics import Report
 from app.engine.paths import InvalidPath, Path, compile_path, compile_reference_path
+from app.engine.queries import Query, compile_query, compile_query_template, is_query
 from app.engine.resource import Resource
 from app.engine.templates import (
-    Constant,
     Expression,
     InvalidTemplate,
-    ObjectTemplate,
     Template,
     compile_expression,
     compile_template,
@@ -44,6 +43,7 @@ class Fields:
     rules: Rules
     #: states found so far in the whole machine, and where
     seen: dict[str, str] = field(default_factory=dict)
+    jsonata: bool = False  #: whether they are written in JSONata
 
     def at(self, name: str) -> str:
         """The location of a field."""
@@ -161,22 +161,34 @@ class Fields:
         if name not in self.values:
             return None
         try:
+            if self.jsonata:
+                return compile_query_template(self.values[name], name, self.at(name))
             return compile_template(self.values[name], self.at(name))
         except InvalidTemplate as exc:
             self.report.fault(exc.location, exc.message)
             return None
 
-    def assignment(self, name: str) -> ObjectTemplate | Constant | None:
+    def assignment(self, name: str) -> Template | None:
         """A payload template that names variables."""
         values = self.typed(name, dict, "Object")
         for key in values or ():
-            variable = key.removesuffix(".$")
+            variable = key if self.jsonata else key.removesuffix(".$")
             if not variable.isidentifier() or len(variable) > MAX_VARIABLE_CHARS:
                 self.fault(f"Invalid variable name: {variable}", name)
             elif variable == "states":
                 self.fault("The variable name 'states' is reserved", name)
-        template = None if values is None else self.template(name)
-        return template if isinstance(template, ObjectTemplate | Constant) else None
+        return None if values is None else self.template(name)
+
+    def query(self, name: str, field: str | None = None) -> Query | None:
+        """A JSONata expression; None if the value is none, which is for others to read."""
+        value = self.values.get(name)
+        if not self.jsonata or not isinstance(value, str) or not is_query(value):
+            return None
+        try:
+            return compile_query(value, field or name, self.at(name))
+        except InvalidTemplate as exc:
+            self.report.fault(exc.location, exc.message)
+            return None
 
     def expression(self, name: str) -> Expression | None:
         """A path or an intrinsic function."""
@@ -222,7 +234,7 @@ class Fields:
 
     def child(self, values: dict[str, Json], location: str) -> "Fields":
         """The fields of an object within this one."""
-        return Fields(values, location, self.report, self.rules, self.seen)
+        return Fields(values, location, self.report, self.rules, self.seen, self.jsonata)
 
     def _is_object(self, value: Json, name: str) -> bool:
         if not isinstance(value, dict):

@@ -5,11 +5,17 @@ raw input ─ InputPath ─ Parameters ─> work ─> ResultSelector ─ ResultP
                                                                (into raw input) └ Assign
 ```
 
-`PathFlow` is the JSONPath query language. Another language is another class with its methods.
+`PathFlow` is the JSONPath query language, `QueryFlow` JSONata:
+
+```
+raw input ─ Arguments ─> work ─┬ Output ─> output
+                               └ Assign
+```
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from random import Random
 from typing import Protocol
@@ -22,7 +28,7 @@ from app.engine.failures import (
 )
 from app.engine.paths import Path, PathError
 from app.engine.payload import EMPTY, Payload
-from app.engine.templates import Constant, ObjectTemplate, Template
+from app.engine.templates import Template
 from app.strict_json import Json
 
 
@@ -71,6 +77,9 @@ class Flow(Protocol):
     def effective(self, raw: Payload, scope: Scope) -> Payload:
         """The part of the input that the state works on."""
 
+    def view(self, raw: Payload, scope: Scope) -> Json:
+        """What the expressions in a state's own fields are evaluated on."""
+
     def arguments(self, raw: Payload, scope: Scope) -> Payload:
         """What the work gets."""
 
@@ -90,13 +99,17 @@ class PathFlow:
     drop_result: bool = False  #: ``ResultPath: null``
     output_path: Path | None = None
     drop_output: bool = False  #: ``OutputPath: null``
-    assign: ObjectTemplate | Constant | None = None
+    assign: Template | None = None
 
     def effective(self, raw: Payload, scope: Scope) -> Payload:
         """*raw* after InputPath."""
         if self.drop_input:
             return EMPTY
         return raw if self.input_path is None else select(self.input_path, raw, scope)
+
+    def view(self, raw: Payload, scope: Scope) -> Json:
+        """*raw* after InputPath."""
+        return self.effective(raw, scope).value
 
     def arguments(self, raw: Payload, scope: Scope) -> Payload:
         """*raw* after InputPath and Parameters."""
@@ -120,6 +133,48 @@ class PathFlow:
         if self.drop_output:
             return EMPTY
         return placed if self.output_path is None else select(self.output_path, placed, scope)
+
+
+class Use(Enum):
+    """What the work's result is to a JSONata state."""
+
+    NONE = "input"  #: there is none but its input
+    RESULT = "result"
+    ERROR = "errorOutput"  #: in a catcher
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFlow:
+    """The data flow of JSONata states: Output and Assign both see the values at entry, and the
+    result."""
+
+    given: Template | None = None  #: Arguments
+    output: Template | None = None
+    assign: Template | None = None
+    use: Use = Use.NONE
+
+    def effective(self, raw: Payload, scope: Scope) -> Payload:
+        """All of it."""
+        return raw
+
+    def view(self, raw: Payload, scope: Scope) -> Json:
+        """``$states`` at entry."""
+        return {"input": raw.value}
+
+    def arguments(self, raw: Payload, scope: Scope) -> Payload:
+        """Arguments."""
+        if self.given is None:
+            return raw
+        return Payload(self.given.evaluate(self.view(raw, scope), scope))
+
+    def outcome(self, raw: Payload, result: Payload, scope: Scope) -> Outcome:
+        """Output, or else the result; and Assign."""
+        states = {"input": raw.value, self.use.value: result.value}
+        output = result
+        if self.output is not None:
+            output = Payload(self.output.evaluate(states, scope))
+        assigned = None if self.assign is None else self.assign.evaluate(states, scope)
+        return Outcome(output, assigned)
 
 
 def select(path: Path, data: Payload, scope: Scope) -> Payload:

@@ -8,7 +8,8 @@ from app.engine.failures import RuntimeFailure
 from app.engine.flow import Scope, select
 from app.engine.paths import Path
 from app.engine.payload import Payload
-from app.engine.states import Iterate, State, Want
+from app.engine.queries import Query
+from app.engine.states import Iterate, State, Want, queried_number
 from app.engine.templates import Template
 from app.strict_json import Json
 
@@ -21,17 +22,26 @@ class Map(State):
 
     type: ClassVar[str] = "Map"
     start_at: str  #: the name of the first state of an iteration
+    forks: ClassVar[bool] = True
+    items: Template | None = None  #: in JSONata
     items_path: Path | None = None
     item_selector: Template | None = None
-    max_concurrency: int | Path = 0
+    max_concurrency: int | Path | Query = 0
 
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Iterate."""
         data = self.flow.effective(raw, scope)
+        if self.items is not None:
+            items = Payload(self._queried(self.items, raw, scope))
+            return Iterate(items, self._at_once(data, scope))
         items = data if self.items_path is None else select(self.items_path, data, scope)
         if not isinstance(items.value, list | dict):
             raise RuntimeFailure(self._no_array(items))
         return Iterate(items, self._at_once(data, scope))
+
+    def _queried(self, items: Template, raw: Payload, scope: Scope) -> Json:
+        found = items.evaluate(self.flow.view(raw, scope), scope)
+        return items.expect(found, (list,), "array") if isinstance(items, Query) else found
 
     def _no_array(self, items: Payload) -> str:
         if self.items_path is None:
@@ -40,7 +50,9 @@ class Map(State):
 
     def _at_once(self, data: Payload, scope: Scope) -> int:
         limit = self.max_concurrency
-        if isinstance(limit, Path):
+        if isinstance(limit, Query):
+            limit = queried_number(limit, data, 0, scope)
+        elif isinstance(limit, Path):
             limit = whole_number("MaxConcurrencyPath", limit, data, scope)
         return limit or DEFAULT_AT_ONCE
 
@@ -53,8 +65,7 @@ class Map(State):
         if self.item_selector is None:
             key = item.get("Key")
             return Payload(item["Value"] if key is None else {"Key": key, "Value": item["Value"]})
-        data = self.flow.effective(raw, scope)
-        return Payload(self.item_selector.evaluate(data.value, scope))
+        return Payload(self.item_selector.evaluate(self.flow.view(raw, scope), scope))
 
 
 def whole_number(field: str, path: Path, data: Payload, scope: Scope) -> int:
@@ -69,9 +80,9 @@ def whole_number(field: str, path: Path, data: Payload, scope: Scope) -> int:
     except ValueError:
         number = None
     if number is None or isinstance(value.value, bool):
+        shown = value.value if isinstance(value.value, str) else value.text
         raise RuntimeFailure(
-            f"The {field} field refers to value {value.text} which is not a valid integer: "
-            f"{path.text}"
+            f'The {field} field refers to value "{shown}" which is not a valid integer: {path.text}'
         )
     if number < 0:
         raise RuntimeFailure(f"{field.removesuffix('Path')} cannot be negative.")

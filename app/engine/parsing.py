@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.engine.choice import OPERATORS, And, Compare, IsPresent, Not, Operand, Operator, Or
+from app.engine.choice import Condition as QueryTest
 from app.engine.choice import Test as Condition
 from app.engine.failures import ALL
 from app.engine.fields import Fields
-from app.engine.flow import PathFlow
+from app.engine.flow import Flow, PathFlow, QueryFlow, Use
 from app.engine.iteration import Map
 from app.engine.paths import Path
 from app.engine.payload import Payload
+from app.engine.queries import Query
 from app.engine.resource import Family, Pattern, Resource, parse_resource
 from app.engine.retry import MAX_DELAY_S, Catcher, Retrier
 from app.engine.states import (
@@ -30,6 +32,7 @@ from app.engine.states import (
     Task,
     Wait,
 )
+from app.engine.templates import Constant, Template
 from app.strict_json import Json
 
 #: reads a nested machine (a branch); gives the name of its first state
@@ -51,7 +54,7 @@ def read_state(name: str, fields: Fields, read_branch: ReadBranch) -> Read | Non
     kind = _TYPES.get(fields.one_of("Type", list(_TYPES)) or "")
     if kind is None:
         return None
-    fields.only(_COMMON | kind.fields)
+    fields.only(_COMMON | kind.allowed(fields.jsonata))
     fields.text("Comment")
     shared: dict[str, Any] = {"name": name, "flow": _flow(fields, kind)}
     if "Next" in kind.fields:
@@ -74,8 +77,15 @@ _HANDLED = frozenset({"Retry", "Catch", "ResultSelector"}) | _WORK
 # Shared fields
 
 
-def _flow(fields: Fields, kind: "_Type") -> PathFlow:
+def _flow(fields: Fields, kind: "_Type") -> Flow:
     values = fields.values
+    if fields.jsonata:
+        return QueryFlow(
+            given=fields.template("Arguments"),
+            output=fields.template("Output"),
+            assign=fields.assignment("Assign"),
+            use=Use.RESULT if "Retry" in kind.fields else Use.NONE,
+        )
     return PathFlow(
         input_path=_unless_whole(fields, "InputPath", fields.path),
         drop_input=values.get("InputPath", "") is None,
@@ -156,18 +166,28 @@ def _or(value: int | None, default: int) -> int:
 def _catchers(fields: Fields) -> Iterator[Catcher]:
     entries = fields.objects("Catch")
     for number, entry in enumerate(entries):
-        entry.only({"Comment", "ErrorEquals", "Next", "ResultPath", "Assign"})
+        entry.only(
+            {"Comment", "ErrorEquals", "Next", "Assign"}
+            | ({"Output"} if entry.jsonata else {"ResultPath"})
+        )
         errors = _errors(entry, last=number == len(entries) - 1)
         entry.require("Next")
         yield Catcher(
             errors=errors,
             next=entry.text("Next") or "",
-            flow=PathFlow(
-                result_path=_unless_whole(entry, "ResultPath", entry.reference_path),
-                drop_result=entry.values.get("ResultPath", "") is None,
-                assign=entry.assignment("Assign"),
-            ),
+            flow=_caught(entry),
         )
+
+
+def _caught(entry: Fields) -> Flow:
+    assign = entry.assignment("Assign")
+    if entry.jsonata:
+        return QueryFlow(output=entry.template("Output"), assign=assign, use=Use.ERROR)
+    return PathFlow(
+        result_path=_unless_whole(entry, "ResultPath", entry.reference_path),
+        drop_result=entry.values.get("ResultPath", "") is None,
+        assign=assign,
+    )
 
 
 def _errors(entry: Fields, *, last: bool) -> tuple[str, ...]:
@@ -196,8 +216,8 @@ def _fail(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     fields.at_most_one("Cause", "CausePath")
     return Fail(
         **shared,
-        error=fields.expression("ErrorPath") or fields.text("Error"),
-        cause=fields.expression("CausePath") or fields.text("Cause"),
+        error=fields.expression("ErrorPath") or fields.query("Error") or fields.text("Error"),
+        cause=fields.expression("CausePath") or fields.query("Cause") or fields.text("Cause"),
     )
 
 
@@ -208,8 +228,10 @@ def _wait(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
         fields.fault(f"Exactly one of these fields is required: [{', '.join(names)}]")
     return Wait(
         **shared,
-        seconds=fields.path("SecondsPath") or fields.integer("Seconds", 0, MAX_SECONDS),
-        timestamp=fields.path("TimestampPath") or fields.timestamp("Timestamp"),
+        seconds=fields.path("SecondsPath") or _number(fields, "Seconds", 0),
+        timestamp=fields.path("TimestampPath")
+        or fields.query("Timestamp")
+        or fields.timestamp("Timestamp"),
     )
 
 
@@ -217,9 +239,9 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     fields.require("Resource")
     fields.at_most_one("TimeoutSeconds", "TimeoutSecondsPath")
     fields.at_most_one("HeartbeatSeconds", "HeartbeatSecondsPath")
-    timeout_s = fields.integer("TimeoutSeconds", 1, MAX_SECONDS)
-    heartbeat_s = fields.integer("HeartbeatSeconds", 1, MAX_SECONDS)
-    if timeout_s is not None and heartbeat_s is not None and heartbeat_s >= timeout_s:
+    timeout_s = _number(fields, "TimeoutSeconds", 1)
+    heartbeat_s = _number(fields, "HeartbeatSeconds", 1)
+    if isinstance(timeout_s, int) and isinstance(heartbeat_s, int) and heartbeat_s >= timeout_s:
         fields.fault("HeartbeatSeconds must be smaller than TimeoutSeconds", "HeartbeatSeconds")
     return Task(
         **shared,
@@ -228,6 +250,10 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
         heartbeat=fields.path("HeartbeatSecondsPath") or heartbeat_s,
         credentials=fields.template("Credentials"),
     )
+
+
+def _number(fields: Fields, name: str, least: int) -> int | Query | None:
+    return fields.query(name) or fields.integer(name, least, MAX_SECONDS)
 
 
 _NO_RESOURCE = Resource("", Family.SERVICE, "", "")  # of a definition that is refused
@@ -275,16 +301,26 @@ def _map(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) -> Sta
     elif _is_distributed(processor):
         fields.fault("The processor mode DISTRIBUTED is not available", "ItemProcessor")
     else:
-        fields.only(_INLINE_MAP | _COMMON)
+        fields.only(_TYPES["Map"].allowed(fields.jsonata) - _DISTRIBUTED_MAP | _COMMON)
     selector = fields.template("ItemSelector") or fields.template("Parameters")
     return Map(
         **shared,
         start_at=(read_branch(processor) if processor else None) or "",
+        items=_items(fields),
         items_path=_unless_whole(fields, "ItemsPath", fields.path),
         item_selector=selector,
         max_concurrency=fields.path("MaxConcurrencyPath")
-        or _or(fields.integer("MaxConcurrency", 0, MAX_SECONDS), 0),
+        or _number(fields, "MaxConcurrency", 0)
+        or 0,
     )
+
+
+def _items(fields: Fields) -> Template | None:
+    items = fields.template("Items")
+    literal = fields.values.get("Items", [])
+    if not isinstance(items, Query) and not isinstance(literal, list):
+        fields.fault("Expected value of type Array", "Items")
+    return items
 
 
 _MAP_CHOICES = (
@@ -310,14 +346,27 @@ def _is_distributed(processor: Fields) -> bool:
 def _choice(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     fields.require("Choices")
     rules = tuple(
-        Rule(
-            _condition(entry, top=True),
-            entry.values.get("Next", ""),
-            replace(shared["flow"], assign=entry.assignment("Assign")),
-        )
-        for entry in fields.objects("Choices", required=True)
+        _query_rule(entry, number) if fields.jsonata else _rule(entry, shared["flow"])
+        for number, entry in enumerate(fields.objects("Choices", required=True))
     )
     return Choice(**shared, rules=rules, default=fields.text("Default"))
+
+
+def _rule(entry: Fields, flow: PathFlow) -> Rule:
+    flow = replace(flow, assign=entry.assignment("Assign"))
+    return Rule(_condition(entry, top=True), entry.values.get("Next", ""), flow)
+
+
+def _query_rule(entry: Fields, number: int) -> Rule:
+    entry.only({"Comment", "Condition", "Next", "Output", "Assign"})
+    entry.require("Condition", "Next")
+    entry.text("Next")
+    source = entry.query("Condition", f"Choices[{number}]/Condition")
+    if source is None and not isinstance(entry.values.get("Condition", True), bool | str):
+        entry.fault("Expected value of type Boolean", "Condition")
+    flow = QueryFlow(output=entry.template("Output"), assign=entry.assignment("Assign"))
+    test = QueryTest(source or Constant(entry.values.get("Condition")))
+    return Rule(test, entry.values.get("Next", ""), flow)
 
 
 def _condition(entry: Fields, *, top: bool) -> Condition:
@@ -408,6 +457,19 @@ class _Type:
 
     read: Callable[[Fields, dict[str, Any], ReadBranch], State]
     fields: frozenset[str]  #: beside the common ones
+    jsonata: frozenset[str] = frozenset()  #: those that JSONata has instead of JSONPath's
+
+    def allowed(self, jsonata: bool) -> frozenset[str]:
+        """The fields in a query language."""
+        if not jsonata:
+            return self.fields
+        shared = {name for name in self.fields - _JSONPATH if not name.endswith("Path")}
+        return self.jsonata | shared
+
+
+_JSONPATH = frozenset({"Parameters", "Result", "ResultSelector", "Iterator"})
+_OUTPUT = frozenset({"Output"})
+_CALL = frozenset({"Arguments", "Output"})
 
 
 _TYPES: Mapping[str, _Type] = {
@@ -422,14 +484,17 @@ _TYPES: Mapping[str, _Type] = {
             "HeartbeatSecondsPath",
             "Credentials",
         },
+        _CALL,
     ),
     "Wait": _Type(
-        _wait, _IN_OUT | _MOVES | _ASSIGN | {"Seconds", "SecondsPath", "Timestamp", "TimestampPath"}
+        _wait,
+        _IN_OUT | _MOVES | _ASSIGN | {"Seconds", "SecondsPath", "Timestamp", "TimestampPath"},
+        _OUTPUT,
     ),
-    "Pass": _Type(_pass, _WORK | {"Result"}),
-    "Succeed": _Type(_succeed, _IN_OUT),
+    "Pass": _Type(_pass, _WORK | {"Result"}, _OUTPUT),
+    "Succeed": _Type(_succeed, _IN_OUT, _OUTPUT),
     "Fail": _Type(_fail, frozenset({"Error", "ErrorPath", "Cause", "CausePath"})),
-    "Choice": _Type(_choice, _IN_OUT | _ASSIGN | {"Choices", "Default"}),
-    "Parallel": _Type(_parallel, _HANDLED | {"Branches"}),
-    "Map": _Type(_map, _INLINE_MAP | _DISTRIBUTED_MAP),
+    "Choice": _Type(_choice, _IN_OUT | _ASSIGN | {"Choices", "Default"}, _OUTPUT),
+    "Parallel": _Type(_parallel, _HANDLED | {"Branches"}, _CALL),
+    "Map": _Type(_map, _INLINE_MAP | _DISTRIBUTED_MAP, frozenset({"Items", "Output"})),
 }

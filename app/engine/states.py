@@ -16,6 +16,7 @@ from app.engine.failures import NO_CHOICE_MATCHED, EvaluationFailure, RuntimeFai
 from app.engine.flow import Flow, Outcome, Scope, select
 from app.engine.paths import Path, PathError
 from app.engine.payload import Payload
+from app.engine.queries import Query
 from app.engine.resource import Resource
 from app.engine.retry import Catcher, Retrier
 from app.engine.templates import Expression, Template
@@ -88,6 +89,7 @@ class State:
     """What all states have."""
 
     type: ClassVar[str]
+    forks: ClassVar[bool] = False  #: whether it has events of its own for its branches
     name: str
     flow: Flow
     next: str | None = None  #: None: the end
@@ -140,17 +142,20 @@ class Fail(State):
     """Ends its branch with an error."""
 
     type: ClassVar[str] = "Fail"
-    error: str | Expression | None = None
-    cause: str | Expression | None = None
+    error: str | Expression | Query | None = None
+    cause: str | Expression | Query | None = None
 
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Raise."""
         return Raise(_text(self.error, raw, scope), _text(self.cause, raw, scope))
 
 
-def _text(source: str | Expression | None, raw: Payload, scope: Scope) -> str | None:
-    if not isinstance(source, Expression):
+def _text(source: str | Expression | Query | None, raw: Payload, scope: Scope) -> str | None:
+    if source is None or isinstance(source, str):
         return source
+    if isinstance(source, Query):
+        text = source.expect(source.evaluate({"input": raw.value}, scope), (str,), "string")
+        return str(text)
     value = source.evaluate(raw.value, scope)
     if not isinstance(value, str):
         raise RuntimeFailure(
@@ -201,8 +206,8 @@ class Wait(State):
     """Waits some seconds, or until a moment."""
 
     type: ClassVar[str] = "Wait"
-    seconds: int | Path | None = None
-    timestamp: datetime | Path | None = None
+    seconds: int | Path | Query | None = None
+    timestamp: datetime | Path | Query | None = None
 
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Sleep."""
@@ -219,10 +224,14 @@ class Wait(State):
     def _until_ms(self, data: Payload, scope: Scope) -> int:
         if isinstance(self.timestamp, datetime):
             return to_ms(self.timestamp)
+        if isinstance(self.timestamp, Query):
+            return to_ms(_queried_moment(self.timestamp, data, scope))
         if self.timestamp is not None:
             return to_ms(_moment(self.timestamp, data, scope))
         seconds = self.seconds
-        if isinstance(seconds, Path):
+        if isinstance(seconds, Query):
+            seconds = queried_number(seconds, data, 0, scope)
+        elif isinstance(seconds, Path):
             seconds = _whole_seconds("SecondsPath", seconds, data, scope)
         return scope.now_ms + (seconds or 0) * 1000
 
@@ -236,6 +245,33 @@ def _moment(path: Path, data: Payload, scope: Scope) -> datetime:
             f"date-time format string: {path.text} == {_shown(value)}"
         )
     return moment
+
+
+def _queried_moment(query: Query, raw: Payload, scope: Scope) -> datetime:
+    value = query.expect(query.evaluate({"input": raw.value}, scope), (str,), "string")
+    moment = parse_timestamp(value)
+    if moment is None:
+        raise query.failure(
+            f"returned an invalid timestamp. Expected an ISO-8601 extended offset date-time "
+            f"format string, but was: {value}"
+        )
+    return moment
+
+
+def queried_number(query: Query, raw: Payload, least: int, scope: Scope) -> int:
+    """The whole number that a field's expression yields.
+
+    Raises:
+        QueryFailure: it yields none, or one out of range.
+    """
+    value = query.evaluate({"input": raw.value}, scope)
+    number: int = query.expect(value, (int,), "integer")
+    if not least <= number <= MAX_SECONDS:
+        raise query.failure(
+            f"returned a value out of range. Expected between {least} and {MAX_SECONDS}, "
+            f"but was {number}"
+        )
+    return number
 
 
 def _whole_seconds(field: str, path: Path, data: Payload, scope: Scope) -> int:
@@ -271,8 +307,8 @@ class Task(State):
 
     type: ClassVar[str] = "Task"
     resource: Resource
-    timeout: int | Path | None = None
-    heartbeat: int | Path | None = None
+    timeout: int | Path | Query | None = None
+    heartbeat: int | Path | Query | None = None
     credentials: Template | None = None
 
     def enter(self, raw: Payload, scope: Scope) -> Want:
@@ -285,7 +321,7 @@ class Task(State):
     def _role_arn(self, raw: Payload, scope: Scope) -> str | None:
         if self.credentials is None:
             return None
-        given = self.credentials.evaluate(self.flow.effective(raw, scope).value, scope)
+        given = self.credentials.evaluate(self.flow.view(raw, scope), scope)
         role_arn = given.get("RoleArn") if isinstance(given, dict) else None
         if not isinstance(role_arn, str):
             raise RuntimeFailure("The Credentials field must give a RoleArn that is a string.")
@@ -293,8 +329,10 @@ class Task(State):
 
 
 def _limit_s(
-    field: str, limit: int | Path | None, flow: Flow, raw: Payload, scope: Scope
+    field: str, limit: int | Path | Query | None, flow: Flow, raw: Payload, scope: Scope
 ) -> int | None:
+    if isinstance(limit, Query):
+        return queried_number(limit, raw, 1, scope)
     if not isinstance(limit, Path):
         return limit
     data = flow.effective(raw, scope)
@@ -313,6 +351,7 @@ class Parallel(State):
     """Runs branches side by side; its result is the array of their outputs."""
 
     type: ClassVar[str] = "Parallel"
+    forks: ClassVar[bool] = True
     branches: tuple[str, ...]  #: the name of each branch's first state
 
     def enter(self, raw: Payload, scope: Scope) -> Want:

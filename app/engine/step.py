@@ -43,9 +43,11 @@ from app.engine.execution import (
 )
 from app.engine.failures import (
     HEARTBEAT_TIMEOUT,
+    QUERY_EVALUATION_ERROR,
     RUNTIME,
     TIMEOUT,
     EvaluationFailure,
+    QueryFailure,
     RuntimeFailure,
     SizeFailure,
     StateFailure,
@@ -67,6 +69,7 @@ from app.engine.states import (
     State,
     StateMachine,
     Task,
+    Wait,
     Want,
 )
 from app.engine.tree import FrameTree, TooManyFrames
@@ -325,6 +328,7 @@ class _Stepper:
         self._left -= 1 + frame.input.size_bytes // SLICE_BYTES
         frame.wake_ms = None
         frame.entered_ms = self.now_ms
+        frame.entered_after = frame.last_event
         details = {"name": state.name, "input": frame.input.text}
         self._note(frame, state.type + "StateEntered", details)
         frame.entered_event = frame.last_event
@@ -475,10 +479,10 @@ class _Stepper:
         """Retry, catch, or fail the branch."""
         state = self._state(frame)
         if isinstance(failure, EvaluationFailure):
-            failure = failure.within(state.name, frame.entered_event)
+            failure = self._evaluation_failed(frame, state, failure)
         if self._retry(frame, state, failure):
             return
-        if frame.phase is Phase.FORKED:
+        if frame.phase is Phase.FORKED or (state.forks and failure.error == QUERY_EVALUATION_ERROR):
             self._note(frame, state.type + "StateFailed", None)
         position = first_match(state.catch, failure)
         if position is None:
@@ -488,9 +492,22 @@ class _Stepper:
         try:
             outcome = catcher.outcome(frame.input, failure, self._scope(frame, state))
         except EvaluationFailure as unplaced:
-            self._fail_branch(frame, unplaced.within(state.name, frame.entered_event))
+            self._fail_branch(frame, self._evaluation_failed(frame, state, unplaced))
             return
         self._proceed(frame, Proceed.to(catcher.next, outcome), caught=True)
+
+    def _evaluation_failed(
+        self, frame: Frame, state: State, failure: EvaluationFailure
+    ) -> StateFailure:
+        """The failure with AWS's full cause; JSONata's have an event of their own."""
+        whole = failure.within(state.name, frame.entered_event)
+        if isinstance(failure, QueryFailure):
+            details = failed(whole.error, whole.cause)
+            details |= {"location": failure.location, "state": state.name}
+            if frame.last_event == frame.entered_event and not isinstance(state, Wait):
+                frame.last_event = frame.entered_after  # AWS passes the entered event over
+            self._note(frame, "EvaluationFailed", details)
+        return whole
 
     def _retry(self, frame: Frame, state: State, failure: StateFailure) -> bool:
         position = first_match(state.retry, failure)

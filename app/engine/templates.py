@@ -6,6 +6,7 @@ template without expressions is a constant and costs nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
@@ -22,6 +23,17 @@ class InvalidTemplate(SignoffError):
     def __init__(self, message: str, location: str) -> None:
         super().__init__(message)
         self.location = location  #: where in the template, "/Payload/name.$"
+
+
+class Template(Protocol):
+    """JSON with expressions in it."""
+
+    def evaluate(self, data: Json, scope: Scope) -> Json:
+        """The JSON, its expressions replaced by what they yield for *data*.
+
+        Raises:
+            StateFailure: one yields nothing.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ class Constant:
 class ObjectTemplate:
     """An object with at least one expression in it."""
 
-    members: tuple[tuple[str, "Template"], ...]
+    members: tuple[tuple[str, Template], ...]
 
     def evaluate(self, data: Json, scope: Scope) -> Json:
         """The object, its expressions replaced."""
@@ -74,14 +86,11 @@ class ObjectTemplate:
 class ArrayTemplate:
     """An array with at least one expression in it."""
 
-    items: tuple["Template", ...]
+    items: tuple[Template, ...]
 
     def evaluate(self, data: Json, scope: Scope) -> Json:
         """The array, its expressions replaced."""
         return [item.evaluate(data, scope) for item in self.items]
-
-
-Template = Expression | Constant | ObjectTemplate | ArrayTemplate
 
 
 def compile_template(value: Json, location: str = "") -> Template:

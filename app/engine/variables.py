@@ -9,6 +9,7 @@ import orjson
 from app.engine.failures import DATA_LIMIT_EXCEEDED, StateFailure
 from app.engine.paths import Path
 from app.engine.payload import MAX_BYTES, Payload
+from app.engine.queries import Query
 from app.engine.states import StateMachine
 from app.strict_json import Json
 
@@ -58,6 +59,8 @@ def _names(part: Any) -> Iterator[str]:
     if isinstance(part, Path):
         if part.root not in ("$", "$$"):
             yield part.root
+    elif isinstance(part, Query):
+        yield from part.variables
     elif isinstance(part, tuple):
         for item in part:
             yield from _names(item)

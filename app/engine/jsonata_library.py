@@ -1,0 +1,234 @@
+"""The JSONata library behind a small door: text in, JSON or a `QueryError` out.
+
+Also what the library lacks of AWS's dialect: `$partition`, `$range`, `$hash`, `$random`, `$uuid`,
+`$parse`; `$eval` is taken away. Whoever calls has to bound what an expression may cost, except for
+a cheap one: one whose every operation is bounded by its text and its data (see `is_cheap`).
+"""
+
+import hashlib
+import math
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+from app.errors import SignoffError
+from app.strict_json import Json, NotJson, loads
+
+_LIMIT = sys.getrecursionlimit()
+from jsonata.jexception import JException  # noqa: E402  # it raises the limit for everyone...
+from jsonata.jsonata import Jsonata  # noqa: E402
+from jsonata.parser import Parser  # noqa: E402
+from jsonata.utils import Utils  # noqa: E402
+
+sys.setrecursionlimit(_LIMIT)  # ...which is ours to decide
+
+MAX_RECURSION = 4_000  #: Python frames; an expression uses about ten for each of its own levels
+MAX_STEPS = 2_000_000
+MAX_RESULT_DEPTH = 150
+MAX_RANGE = 10_000  #: items that $range may make
+_STEPS_PER_LOOK = 512
+
+
+class QueryError(SignoffError):
+    """The expression cannot be compiled or evaluated."""
+
+
+class UndefinedResult(SignoffError):
+    """The expression has no value."""
+
+
+@lru_cache(maxsize=2_048)
+def compiled(text: str) -> Jsonata:
+    """The compiled expression.
+
+    Raises:
+        QueryError: it is none.
+    """
+    try:
+        expression = Jsonata(text)
+    except JException as exc:
+        raise QueryError(f"{exc.get_error()}: {exc}") from exc
+    except (RecursionError, ValueError, TypeError, AttributeError, IndexError) as exc:
+        raise QueryError("S0500: The expression cannot be understood") from exc
+    expression.set_output_convert_nulls(False)
+    expression.set_validate_input(False)
+    return expression
+
+
+def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: float) -> Json:
+    """The value of the expression.
+
+    Raises:
+        QueryError: it cannot be evaluated, or not within bounds.
+        UndefinedResult: it has no value.
+    """
+    expression = compiled(text)
+    names: dict[str, Any] = {
+        name: Utils.NULL_VALUE if value is None else value for name, value in bindings.items()
+    }
+    names |= _added(Random(seed))  # noqa: S311  # AWS's $random and $uuid, no secret
+    names["__evaluate_entry"] = _watch(seconds)
+    Jsonata.CURRENT.jsonata = expression  # or it would take the time of another
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(MAX_RECURSION)
+    try:
+        result = expression.evaluate(None, names)
+    except JException as exc:
+        raise QueryError(f"{exc.get_error()}: {exc}") from exc
+    except (RecursionError, MemoryError) as exc:
+        raise QueryError("D1011: Stack overflow or memory exhausted") from exc
+    except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise QueryError(f"D3000: {exc}") from exc  # the library stumbled over the values
+    finally:
+        sys.setrecursionlimit(limit)
+    if result is None:
+        raise UndefinedResult()
+    return _plain(result, 0)
+
+
+def _watch(seconds: float) -> Callable[..., None]:
+    """What looks at the clock while an expression is evaluated."""
+    end = time.monotonic() + seconds
+    steps = 0
+
+    def entered(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps % _STEPS_PER_LOOK == 0 and (time.monotonic() > end or steps > MAX_STEPS):
+            raise JException("D1012", -1, int(seconds * 1000))
+
+    return entered
+
+
+def _plain(value: Any, depth: int) -> Json:
+    """The value as JSON: numbers as JavaScript prints them."""
+    if depth > MAX_RESULT_DEPTH:
+        raise QueryError("D1011: The result is nested too deeply")
+    if isinstance(value, dict):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(item, depth + 1) for item in value]
+    if value is None or value is Utils.NULL_VALUE:
+        return None
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    raise QueryError("D3000: The result is a function, which is no JSON")
+
+
+def _number(value: float) -> Json:
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise QueryError("D1001: Number out of range")
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+# AWS's functions
+
+
+def _added(random: Random) -> dict[str, Any]:
+    functions: dict[str, Callable[..., Any]] = {
+        "partition": _partition,
+        "range": _range,
+        "hash": _hash,
+        "random": lambda seed=None: (random if seed is None else Random(seed)).random(),  # noqa: S311
+        "uuid": lambda: str(uuid.UUID(int=random.getrandbits(128), version=4)),
+        "parse": _parse,
+    }
+    added: dict[str, Any] = {name: Jsonata.JLambda(made) for name, made in functions.items()}
+    added["eval"] = None
+    return added
+
+
+def _partition(items: Any, size: Any) -> Any:
+    if not isinstance(items, list) or not isinstance(size, int) or size < 1:
+        raise JException("T0410", -1, 1)
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def _range(first: Any, last: Any, step: Any) -> Any:
+    if not all(isinstance(number, int) for number in (first, last, step)) or step == 0:
+        raise JException("T0410", -1, 1)
+    items = range(first, last + (1 if step > 0 else -1), step)
+    if len(items) > MAX_RANGE:
+        raise JException("D2014", -1, len(items))
+    return Utils.create_sequence_from_iter(items)
+
+
+_ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256"}
+_ALGORITHMS |= {"SHA-384": "sha384", "SHA-512": "sha512"}
+
+
+def _hash(text: Any, algorithm: Any) -> str:
+    if not isinstance(text, str) or algorithm not in _ALGORITHMS:
+        raise JException("T0410", -1, 1)
+    return hashlib.new(_ALGORITHMS[algorithm], text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _parse(text: Any) -> Any:
+    try:
+        value = loads(text)
+    except (NotJson, TypeError) as exc:
+        raise JException("D3110", -1, text) from exc
+    return Utils.NULL_VALUE if value is None else value
+
+
+# What an expression is made of
+
+
+def is_cheap(text: str) -> bool:
+    """Whether no operation of the expression can outgrow its text and its data.
+
+    Binding, and calling what the expression defines, can: they double what they got. So can regular
+    expressions, ranges, and searches through everything. Paths, operators, constructors and the
+    functions of `_CHEAP` cannot.
+    """
+    return all(_is_cheap(node) for node in _nodes(compiled(text).ast))
+
+
+def _is_cheap(node: Any) -> bool:
+    if node.type == "function":
+        return node.procedure.type == "variable" and node.procedure.value in _CHEAP
+    if node.type == "binary" and node.value == "..":
+        return False
+    return node.type is None or node.type in _CHEAP_NODES
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    waiting, seen = [root], set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list | tuple):
+            waiting.extend(part)
+        elif isinstance(part, Parser.Symbol) and id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            waiting.extend(value for name, value in vars(part).items() if name != "_outer_instance")
+
+
+def functions() -> frozenset[str]:
+    """The names that are functions, not variables."""
+    return frozenset(Jsonata.static_frame.bindings) | frozenset(_added(Random(0)))  # noqa: S311
+
+
+_CHEAP_NODES = frozenset(
+    {"path", "name", "string", "number", "value", "variable", "binary", "unary", "condition"}
+    | {"block", "filter", "index"}
+)
+_CHEAP = frozenset(
+    {"abs", "append", "average", "base64decode", "base64encode", "boolean", "ceil", "contains"}
+    | {"count", "exists", "floor", "hash", "join", "keys", "length", "lookup", "lowercase"}
+    | {"max", "merge", "millis", "min", "not", "now", "number", "parse", "partition", "random"}
+    | {"range", "reverse", "split", "string", "substring", "substringAfter", "substringBefore"}
+    | {"sum", "trim", "type", "uppercase", "uuid"}
+)

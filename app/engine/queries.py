@@ -1,0 +1,227 @@
+"""JSONata in definitions: ``{% expression %}``, alone or anywhere in a template.
+
+An expression sees ``$states`` and the variables. What it may cost is bounded: a cheap one is
+evaluated here, with an eye on the clock; any other in a process of its own, which is killed when
+its time is up. Either way it ends within two seconds.
+"""
+
+import atexit
+import os
+import re
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from app.engine import jsonata_library
+from app.engine.failures import QueryFailure
+from app.engine.jsonata_library import QueryError, UndefinedResult
+from app.engine.paths import Scope
+from app.engine.templates import ArrayTemplate, Constant, InvalidTemplate, ObjectTemplate, Template
+from app.strict_json import Json
+
+SECONDS = 1.0  #: for one expression
+MAX_CHARS = 10_000
+_START_SECONDS = 10.0  # for the process to come up, once
+
+_NAME = re.compile(r"\$([A-Za-z_]\w*)(?!\w*\s*:=)")
+_BOUND = re.compile(r"\$([A-Za-z_]\w*)\s*:=|function\s*\(([^)]*)\)|λ\s*\(([^)]*)\)")
+_WHOLE_STATES = re.compile(r"\$states(?!\s*\.\s*(?:input|result|errorOutput)\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A compiled expression and the field it stands in."""
+
+    text: str
+    field: str  #: as AWS names it: ``Arguments/Payload``
+    variables: tuple[str, ...]  #: those it reads
+    cheap: bool
+
+    def evaluate(self, data: Json, scope: Scope) -> Json:
+        """What the expression yields; *data* is ``$states`` without the context.
+
+        Raises:
+            QueryFailure: it yields nothing, or cannot be evaluated.
+        """
+        bindings = {
+            name: scope.variables[name] for name in self.variables if name in scope.variables
+        }
+        if "$states" in self.text:
+            context = _WHOLE_STATES.search(self.text) is not None
+            bindings["states"] = {**data, "context": scope.context} if context else data
+        seed = scope.random.random()
+        try:
+            if self.cheap:
+                return jsonata_library.evaluate(self.text, bindings, seed, SECONDS)
+            return _WORKER.evaluate(self.text, bindings, seed)
+        except UndefinedResult:
+            raise self.failure("returned nothing (undefined).") from None
+        except QueryError as exc:
+            raise self.failure(f"threw an error during evaluation. {exc.message}") from exc
+
+    def expect(self, value: Json, types: tuple[type, ...], wanted: str) -> Json:
+        """*value*, if it is of the wanted type.
+
+        Raises:
+            QueryFailure: it is not.
+        """
+        if isinstance(value, types) and (bool in types or not isinstance(value, bool)):
+            return value
+        raise self.failure(
+            f"returned an unexpected result type. Expected '{wanted}', but was "
+            f"'{_type(value)}' for value: {orjson.dumps(value).decode()}"
+        )
+
+    def failure(self, why: str) -> QueryFailure:
+        """A failure of this expression."""
+        return QueryFailure(
+            f"The JSONata expression '{self.text}' specified for the field '{self.field}' {why}",
+            self.field,
+        )
+
+
+def _type(value: Json) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    names: Mapping[type, str] = {dict: "object", list: "array", str: "string"}
+    return names.get(type(value), "number")
+
+
+def is_query(value: Json) -> bool:
+    """Whether the value is an expression: it begins and ends with the delimiters."""
+    return isinstance(value, str) and value.startswith("{%") and value.endswith("%}")
+
+
+def compile_query(text: str, field: str, location: str) -> Query:
+    """The expression between the delimiters.
+
+    Raises:
+        InvalidTemplate: it is none.
+    """
+    inner = text[2:-2].strip()
+    try:
+        if not inner or len(inner) > MAX_CHARS:
+            raise QueryError("S0500: The expression is empty or too long")
+        cheap = jsonata_library.is_cheap(inner)
+    except QueryError as exc:
+        message = f"The JSONata expression '{inner}' is not valid: {exc.message}"
+        raise InvalidTemplate(message, location) from exc
+    return Query(inner, field, _variables(inner), cheap)
+
+
+def _variables(text: str) -> tuple[str, ...]:
+    bound = {
+        name for groups in _BOUND.findall(text) for name in re.findall(r"\w+", " ".join(groups))
+    }
+    found = set(_NAME.findall(text)) - bound - jsonata_library.functions() - {"states"}
+    return tuple(sorted(found))
+
+
+def compile_query_template(value: Json, field: str, location: str) -> Template:
+    """JSON in which every string may be an expression.
+
+    Raises:
+        InvalidTemplate: one is none.
+    """
+    if is_query(value):
+        return compile_query(value, field, location)
+    if isinstance(value, dict):
+        members = {
+            key: compile_query_template(item, f"{field}/{key}", f"{location}/{key}")
+            for key, item in value.items()
+        }
+        constant = all(isinstance(member, Constant) for member in members.values())
+        return Constant(value) if constant else ObjectTemplate(tuple(members.items()))
+    if isinstance(value, list):
+        items = tuple(
+            compile_query_template(item, f"{field}[{n}]", f"{location}[{n}]")
+            for n, item in enumerate(value)
+        )
+        return (
+            ArrayTemplate(items)
+            if not all(isinstance(i, Constant) for i in items)
+            else Constant(value)
+        )
+    return Constant(value)
+
+
+class _Worker:
+    """The process for what is not cheap: started when first needed, and again after a kill."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def evaluate(self, text: str, bindings: Mapping[str, Json], seed: float) -> Json:
+        request = orjson.dumps([text, bindings, seed, SECONDS]) + b"\n"
+        process = self._running()
+        try:
+            answer = _exchange(process, request, SECONDS)
+        except (OSError, TimeoutError, ValueError) as exc:
+            self.stop()
+            raise QueryError(f"D1012: Expression evaluation timeout: {SECONDS} s") from exc
+        kind, *rest = answer
+        if kind == "value":
+            return rest[0]
+        raise UndefinedResult() if kind == "undefined" else QueryError(rest[0])
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-m", "app.engine.jsonata_worker"]
+            self._process = subprocess.Popen(  # noqa: S603  # our own module
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None  # noqa: S101  # asked for above
+                os.set_blocking(pipe.fileno(), False)
+            # Its start is not the expression's time.
+            _exchange(self._process, b'["1",{},0,1]\n', _START_SECONDS)
+        return self._process
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None  # noqa: S101  # asked for at its start
+                pipe.close()
+            process.wait()
+
+
+def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> list[Json]:
+    """Write a line, read a line.
+
+    Raises:
+        TimeoutError: not in time.
+        OSError: the process is gone.
+        ValueError: the answer is cut.
+    """
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101  # pipes
+    end, answer, unsent = time.monotonic() + seconds, b"", memoryview(request)
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdin, selectors.EVENT_WRITE)
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not answer.endswith(b"\n"):
+            ready = selector.select(max(0.0, end - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                if key.fileobj is process.stdout:
+                    piece = os.read(key.fd, 2**20)
+                    if not piece:
+                        raise BrokenPipeError
+                    answer += piece
+                elif unsent:
+                    unsent = unsent[os.write(key.fd, unsent[:65_536]) :]
+                else:
+                    selector.unregister(key.fileobj)
+    decoded: list[Json] = orjson.loads(answer)
+    return decoded
+
+
+_WORKER = _Worker()
+atexit.register(_WORKER.stop)
