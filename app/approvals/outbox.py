@@ -39,7 +39,7 @@ from app.metrics import NO_METER, Meter
 log = logging.getLogger(__name__)
 
 SENDERS = 2  #: for each connection: while one mail is handed over, another is written or stored
-BATCH = 12  #: mails claimed at once
+BATCH = 32  #: mails claimed at once
 SEND_TIMEOUT_S = 25.0  #: for one mail, connecting included
 LEASE = timedelta(seconds=60)  #: how long a crash delays the mails it held
 LOOK_EVERY_S = 30.0  #: for mails that other processes queued

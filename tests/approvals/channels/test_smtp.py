@@ -15,7 +15,7 @@ from app.approvals.channels import (
     MailRefused,
     OutgoingMail,
 )
-from app.approvals.channels.smtp import SmtpChannel, SmtpServer
+from app.approvals.channels.smtp import WIDTH, SmtpChannel, SmtpServer
 from app.errors import StartRefused
 from tests.approvals.asked import APPROVAL, NOW, mail, writer
 from tests.approvals.channels.mailservers import Sink, authority, scripted, serving
@@ -107,7 +107,7 @@ async def test_a_body_that_speaks_smtp_is_one_mail() -> None:
 
 
 async def test_connections_are_kept_and_few() -> None:
-    """A hundred mails at once need no more than four connections."""
+    """A hundred mails at once need no more than the kept connections."""
     sink = Sink()
     async with serving(sink) as port:
         channel = SmtpChannel(to(port))
@@ -118,7 +118,7 @@ async def test_connections_are_kept_and_few() -> None:
     assert sorted(sink.recipients()) == sorted(
         [*(f"r{n}@example.com" for n in range(100)), "last@example.com"]
     )
-    assert sink.connections == 4
+    assert sink.connections == WIDTH
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
