@@ -44,6 +44,16 @@ def parse(text: str, rules: Rules) -> Parsed:
     return Parsed(None if report.found else machine, report.found)
 
 
+def parse_state(name: str, text: str, rules: Rules) -> tuple[State | None, Sequence[Diagnostic]]:
+    """The one state that *text* defines, or all that is wrong with it; where it goes is open."""
+    report = Report()
+    value = _json(text, report)
+    if report.found:
+        return None, report.found
+    read = _Machine(report).state(name, Fields({name: value}, "/States", report, rules))
+    return (read.state if read and not report.found else None), report.found
+
+
 def _json(text: str, report: Report) -> Json:
     if len(text) > MAX_CHARS:
         report.fault(None, "Definition is too large")
@@ -92,11 +102,11 @@ class _Machine:
             return start_at
         if not states.values:
             fields.fault("Value cannot be empty", "States")
-        found = {name: self._state(name, states) for name in states.values}
+        found = {name: self.state(name, states) for name in states.values}
         self._check_targets(fields, start_at, found)
         return start_at
 
-    def _state(self, name: str, states: Fields) -> Read | None:
+    def state(self, name: str, states: Fields) -> Read | None:
         fields = states.nested(name)
         if fields is None:
             return None

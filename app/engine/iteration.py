@@ -46,7 +46,8 @@ class Map(State):
     def _no_array(self, items: Payload) -> str:
         if self.items_path is None:
             return f"Map state input must be an array but was: {items.text}"
-        return f'Reference path "{self.items_path.text}" must point to array.'
+        shown = self.items_path.text.replace("$$", "$", 1)  # AWS shows no second dollar
+        return f'Reference path "{shown}" must point to array.'
 
     def _at_once(self, data: Payload, scope: Scope) -> int:
         limit = self.max_concurrency

@@ -7,7 +7,7 @@ as long as its executions do, so that they can still be shown by its name.
 import sqlite3
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -301,7 +301,9 @@ class Machines:
 
     async def delete(self, arn: str) -> Json:
         """DeleteStateMachine: gone once its executions ended. An unknown one is no error."""
-        name = self._name(arn)
+        name = self.arns.machine_name(arn)
+        if name is None:
+            return {}
 
         def work(connection: sqlite3.Connection) -> tuple[int, str] | None:
             row = _by_name(connection, name)
@@ -445,14 +447,22 @@ class Machines:
         return present
 
     def _check(self, definition: str, kind: str) -> None:
-        found = self._diagnostics(definition, kind)
-        if found:
-            shown = ", ".join(map(str, found[:SHOWN_FAULTS]))
-            raise InvalidDefinition(f"Invalid State Machine Definition: '{shown}'")
+        refuse_faults(self._diagnostics(definition, kind))
 
     @staticmethod
     def _diagnostics(definition: str, kind: str) -> list[Diagnostic]:
         return [*parse(definition, _rules(kind)).diagnostics]
+
+
+def refuse_faults(found: Sequence[Diagnostic]) -> None:
+    """Refuse a definition that has faults, naming the first of them.
+
+    Raises:
+        InvalidDefinition
+    """
+    if found:
+        shown = ", ".join(map(str, found[:SHOWN_FAULTS]))
+        raise InvalidDefinition(f"Invalid State Machine Definition: '{shown}'")
 
 
 def _rules(kind: str) -> Rules:

@@ -150,7 +150,7 @@ class Member:
     sensitive: bool = False  #: its value is never shown
     values: tuple[str, ...] = ()
     pattern: str | None = None
-    items: "Mapping[str, Member] | None" = None  #: of a list of structures
+    items: "Mapping[str, Member] | None" = None  #: of a structure, or a list of structures
     item_type: str = ""  #: AWS's name of such a structure
 
     def shown(self, value: Json) -> str:
@@ -212,6 +212,24 @@ _ROUTING = Member(
     item_type="RoutingConfigurationListItem",
     items={"stateMachineVersionArn": _ARN, "weight": Member(int, 0, 100, required=True)},
 )
+_MOCK = Member(
+    dict,
+    items={
+        "result": _DATA,
+        "errorOutput": Member(dict, items={"error": _ERROR, "cause": _CAUSE}),
+        "fieldValidationMode": _one_of("STRICT", "PRESENT", "NONE"),
+    },
+)
+_COUNT = Member(int, 0)
+_STATE_CONFIGURATION = Member(
+    dict,
+    items={
+        "retrierRetryCount": _COUNT,
+        "errorCausedByState": _NAME,
+        "mapIterationFailureCount": _COUNT,
+        "mapItemReaderData": _DATA,
+    },
+)
 _TAG_KEY = _text(128, 1, required=True)
 _TAGS = Member(list, items={"key": _TAG_KEY, "value": _text(256)})
 
@@ -260,6 +278,18 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "input": _DATA,
         "traceHeader": _text(256),
         "includedData": _INCLUDED,
+    },
+    "TestState": {
+        "definition": _text(1_048_576, 1, required=True, sensitive=True),
+        "roleArn": _ROLE,
+        "input": _DATA,
+        "inspectionLevel": _one_of("INFO", "DEBUG", "TRACE"),
+        "revealSecrets": _FLAG,
+        "variables": _DATA,
+        "stateName": _text(MAX_NAME_CHARS, 1, sensitive=True),
+        "mock": _MOCK,
+        "context": _DATA,
+        "stateConfiguration": _STATE_CONFIGURATION,
     },
     "DescribeExecution": {"executionArn": _ARN, "includedData": _INCLUDED},
     "ListExecutions": {
@@ -362,6 +392,8 @@ def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
 
 
 def _items_faults(name: str, members: Mapping[str, Member], items: Json) -> list[str]:
+    if isinstance(items, dict):
+        return list(_item_faults(name, members, items))
     faults: list[str] = []
     for position, item in enumerate(items, 1):
         faults.extend(_item_faults(f"{name}.{position}.member", members, item))

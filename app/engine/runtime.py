@@ -38,6 +38,7 @@ from app.engine.requests import (
 from app.engine.resources import Resources
 from app.engine.resources.connector import Surroundings
 from app.engine.starting import new_execution
+from app.engine.state_tests import StateTests
 from app.engine.step import StaleSignal
 from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
@@ -83,9 +84,10 @@ class Engine:
             database, self.arns, pages, self._conductor, self._tokens, clock
         )
         self._express = ExpressExecutions(database, self._machines, resources, clock, meter)
+        tests = StateTests(self.arns, resources, clock)
         versions = Versions(database, self.arns, self._machines, pages, clock)
         aliases = Aliases(database, self.arns, self._machines, pages, clock)
-        parts = (self, self._tags, self._activities, versions, aliases, self._express)
+        parts = (self, self._tags, self._activities, versions, aliases, self._express, tests)
         #: what answers each operation; called with the members that `checked` gives
         self.verbs: Mapping[str, Verb] = {
             operation: next(

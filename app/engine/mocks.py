@@ -1,0 +1,136 @@
+"""What TestState is told instead of making a call, and whether it could be a real answer."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import botocore.session
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError
+
+from app.engine.failures import StateFailure
+from app.engine.iteration import Map
+from app.engine.json_faults import JsonFault, parse
+from app.engine.payload import Payload
+from app.engine.resource import Family, Pattern, Resource
+from app.engine.states import Parallel, State, Task
+from app.errors import ValidationException
+from app.strict_json import Json
+
+STRICT, PRESENT, NONE = "STRICT", "PRESENT", "NONE"
+
+#: what Step Functions calls a service, where boto3 has another name
+_SERVICES = {"states": "stepfunctions", "sfn": "stepfunctions", "elasticmapreduce": "emr"}
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "a string"),
+    "timestamp": ((str,), "a string"),
+    "blob": ((str,), "a string"),
+    "list": ((list,), "an array"),
+    "structure": ((dict,), "an object"),
+    "map": ((dict,), "an object"),
+    "boolean": ((bool,), "a boolean"),
+    **dict.fromkeys(("integer", "long", "float", "double"), ((int, float), "a number")),
+}
+
+
+def read_mock(
+    mock: Json, state: State, failed_iterations: int = 0
+) -> Payload | StateFailure | None:
+    """What the state's work gave; None if it is to be done.
+
+    Raises:
+        ValidationException: there can be no such answer.
+    """
+    if not mock:
+        return None
+    if mock.get("result") is not None and mock.get("errorOutput") is not None:
+        raise ValidationException(
+            "A test mock should have only one of the following fields: [result, errorOutput]."
+        )
+    if not isinstance(state, Task | Map | Parallel):
+        raise ValidationException(
+            f"State type '{state.type}' is not supported when a mock is specified"
+        )
+    error = mock.get("errorOutput")
+    if error is not None:
+        return StateFailure(error.get("error"), error.get("cause"))
+    result = _result(mock.get("result"))
+    if isinstance(state, Task):
+        _check_answer(state.resource, result.value, mock.get("fieldValidationMode", STRICT))
+    else:
+        _check_branches(state, result.value, failed_iterations)
+    return result
+
+
+def _result(text: Json) -> Payload:
+    try:
+        return parse(text or "")
+    except JsonFault as exc:
+        raise ValidationException("Mocked result must be valid JSON") from exc
+
+
+def _check_branches(state: State, result: Json, failed_iterations: int) -> None:
+    if not isinstance(result, list):
+        raise ValidationException("Mocked result must be an array.")
+    if isinstance(state, Map) and failed_iterations > len(result):
+        raise ValidationException(
+            "Map iteration failure count must be less than or equal to the number of Map iterations"
+        )
+    if isinstance(state, Parallel) and len(result) != len(state.branches):
+        raise ValidationException(
+            "Mocked result must contain the same number of items as number of Parallel branches."
+        )
+
+
+def _check_answer(resource: Resource, result: Json, mode: str) -> None:
+    """Compare a mock with the model of the service's answer, where there is one."""
+    if resource.family is not Family.SERVICE or resource.pattern is not Pattern.REQUEST_RESPONSE:
+        return
+    if not isinstance(result, dict):
+        raise ValidationException("Mocked result must be a JSON object.")
+    shape = None if mode == NONE else _answer_shape(resource.service, resource.action)
+    fault = next(_faults(shape, result, strict=mode == STRICT), None) if shape else None
+    if fault is not None:
+        raise ValidationException(f"Mock result schema validation error: {fault}")
+
+
+@lru_cache(maxsize=64)
+def _answer_shape(service: str, action: str) -> Any:
+    name = service.removeprefix("aws-sdk:")
+    try:
+        model = botocore.session.get_session().get_service_model(_SERVICES.get(name, name))
+    except BotoCoreError:
+        return None
+    wanted = xform_name(action)
+    found = (operation for operation in model.operation_names if xform_name(operation) == wanted)
+    operation = next(found, None)
+    return model.operation_model(operation).output_shape if operation else None
+
+
+def _faults(shape: Any, value: Json, *, strict: bool) -> Iterator[str]:
+    """What a structure lacks or has wrong; members that the model does not know are no fault."""
+    if strict:
+        for name in shape.required_members:
+            if _pascal(name) not in value:
+                yield f"Required field '{_pascal(name)}' is missing"
+    for name, member in shape.members.items():
+        shown = _pascal(name)
+        if value.get(shown) is not None:
+            yield from _member_faults(shown, member, value[shown], strict=strict)
+
+
+def _member_faults(name: str, shape: Any, value: Json, *, strict: bool) -> Iterator[str]:
+    types, article = _KINDS.get(shape.type_name, ((object,), ""))
+    fits = isinstance(value, types) and (not isinstance(value, bool) or bool in types)
+    if not fits:
+        yield f"Field '{name}' must be {article}"
+    elif shape.type_name == "structure":
+        yield from _faults(shape, value, strict=strict)
+    elif shape.type_name == "list":
+        items: Json = value
+        for item in items:
+            yield from _member_faults(name, shape.member, item, strict=strict)
+
+
+def _pascal(name: str) -> str:
+    return name[:1].upper() + name[1:]
