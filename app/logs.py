@@ -6,6 +6,7 @@ foreign code may hold what was sent to us.
 """
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from typing import Any, TextIO
@@ -78,7 +79,10 @@ class LogLines:
     def flush(self) -> None:
         """Write what was gathered."""
         lines, self._lines = self._lines, []
-        if lines:
+        if not lines:
+            return
+        # A log that cannot be written (a full disk) must not stop what it tells about.
+        with contextlib.suppress(OSError):
             self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
 

@@ -209,9 +209,7 @@ class Database:
         if changed:
             self._commit(group)
         else:
-            # Nothing to sync, so no thread: a group of reads and refusals ends here.
-            self._writer.execute("COMMIT")
-            self._settle(group)
+            self._commit_here(group)
 
     def _wait_for_lock(self, exc: sqlite3.Error) -> None:
         # Another process writes. Waiting inside SQLite would hold up the whole loop.
@@ -290,6 +288,15 @@ class Database:
         for pending in group:
             pending.error = StoreUnavailable()
         self._settle(group)
+
+    def _commit_here(self, group: list[_Pending]) -> None:
+        # No rows to sync, so no thread: a group of reads and refusals ends here.
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as exc:
+            self._committed(group, exc)
+        else:
+            self._settle(group)
 
     def _commit(self, group: list[_Pending]) -> None:
         loop = asyncio.get_running_loop()

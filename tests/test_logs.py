@@ -70,6 +70,19 @@ async def test_lines_are_gathered_and_written_in_order() -> None:
     assert stream.getvalue() == "first\nurgent\n"
 
 
+class FullDisk(io.StringIO):
+    """A stream on a disk without room."""
+
+    def write(self, text: str) -> int:
+        """There is no room."""
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    """The line is lost; whoever logged goes on."""
+    LogLines(FullDisk()).add("lost", at_once=True)
+
+
 def test_without_an_event_loop_every_line_is_written_at_once() -> None:
     """Nobody would come back to write it."""
     stream = io.StringIO()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,40 @@ async def test_a_full_disk_refuses_and_recovers_without_restart(database: Databa
 
     await database.write(add("second"))
     assert database.read(ALL) == [("first",), ("second",)]
+
+
+async def test_a_commit_without_changed_rows_may_fail_too(tmp_path: Path) -> None:
+    """A setting in the file's header is no row; when it cannot be written, its caller hears so."""
+    database = open_at(tmp_path / "notes.sqlite3")
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    error.sqlite_errorname = "SQLITE_FULL"
+    writer = database._writer
+    database._writer = _FailsToCommit(writer, error)  # type: ignore[assignment]
+
+    with pytest.raises(StoreUnavailable):
+        await database.write(lambda connection: None)
+
+    database._writer = writer
+    assert await database.write(add("after")) == 1
+    await database.close()
+
+
+class _FailsToCommit:
+    """A connection whose COMMITs fail."""
+
+    def __init__(self, connection: sqlite3.Connection, error: sqlite3.Error) -> None:
+        self._connection = connection
+        self._error = error
+
+    def execute(self, sql: str) -> sqlite3.Cursor:
+        """Run *sql*, unless it commits."""
+        if sql == "COMMIT":
+            raise self._error
+        return self._connection.execute(sql)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 async def test_after_a_failed_fsync_nothing_is_written_any_more(database: Database) -> None:
