@@ -52,7 +52,7 @@ def create_machine(engine: SignoffProcess) -> str:
     return str(answer["stateMachineArn"])
 
 
-def ask(service: SignoffProcess, engine: SignoffProcess, machine_arn: str) -> Asked:
+def ask(service: SignoffProcess, engine: SignoffProcess, machine_arn: str, **changes: Any) -> Asked:
     """Start an execution and mint an approval for its task token."""
     execution_arn = engine.states("StartExecution", stateMachineArn=machine_arn)["executionArn"]
     token = wait_for(lambda: scheduled_token(engine, execution_arn))
@@ -61,6 +61,7 @@ def ask(service: SignoffProcess, engine: SignoffProcess, machine_arn: str) -> As
         "execution_arn": execution_arn,
         "title": "May it go on?",
         "recipients": ["marc@example.com"],
+        **changes,
     }
     minted = service.api("POST", "/approvals", json=body)
     assert minted.status_code == 201, minted.text
