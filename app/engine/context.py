@@ -26,11 +26,13 @@ def context_object(
             "Name": execution.name,
             "RoleArn": execution.role_arn,
             "StartTime": iso(from_ms(execution.started_ms)),
-            "RedriveCount": 0,
+            "RedriveCount": execution.redrives,
         },
         "StateMachine": {"Id": execution.machine_arn, "Name": execution.machine_name},
         "State": shown,
     }
+    if execution.redriven_ms is not None:
+        context["Execution"]["RedriveTime"] = iso(from_ms(execution.redriven_ms))
     if isinstance(state, Task):
         shown["RetryCount"] = sum(frame.retries.values())
         if state.resource.waits_for_token:

@@ -61,6 +61,8 @@ class Execution:
     #: the version and alias it was started through, as history and answers show them
     started_as: Mapping[str, str] = field(default_factory=dict)
     status: Status = Status.RUNNING
+    redrives: int = 0  #: how many there were
+    redriven_ms: int | None = None  #: when the last of them was
     events: int = 0  #: how many are in its history
     frames: int = 0  #: how many it had
     stopped_ms: int | None = None
@@ -170,6 +172,11 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Redrive:
+    """It failed, and someone wants it to go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A moment that a frame waits for may have come."""
 
@@ -230,7 +237,7 @@ class Stop:
 
 
 TaskSignal = TaskSubmitted | TaskSucceeded | TaskFailed | TaskHeartbeat
-Signal = Start | Due | Stop | TaskTaken | TaskSignal
+Signal = Start | Redrive | Due | Stop | TaskTaken | TaskSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,3 +282,4 @@ class Transition:
     #: frames that used up the slice: they want to go on at once
     unfinished: list[int] = field(default_factory=list)
     ended: bool = False  #: no frame is left
+    halted: list[Frame] = field(default_factory=list)  #: where it stood, if it did not succeed

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from app.clock import Clock, to_ms
 from app.engine.arns import Arns
 from app.engine.execution import Execution, Status
-from app.engine.history import wire
+from app.engine.history import MAX_EVENTS, wire
 from app.engine.machines import EXPRESS, Machines, Revision
 from app.engine.payload import Payload
 from app.engine.requests import page_size
@@ -14,6 +15,7 @@ from app.engine.store import (
     ExecutionRow,
     Query,
     load_counters,
+    load_halted,
     read_events,
 )
 from app.engine.tokens import PageTokens
@@ -29,18 +31,22 @@ from app.strict_json import Json
 # Only constants are put together here.
 _FIND = f"""SELECT {EXECUTION_COLUMNS} FROM executions
     WHERE machine = (SELECT id FROM machines WHERE name = ?) AND name = ?"""  # noqa: S608
-_PAGE = """SELECT id, name, status, started_ms, stopped_ms, version, alias FROM executions
+_PAGE = """SELECT id, name, status, started_ms, stopped_ms, version, alias, redrives,
+    redriven_ms FROM executions
     WHERE machine = ? AND status = ? AND id < ? AND (? IS NULL OR ? IN (version, alias))
-    ORDER BY id DESC LIMIT ?"""
+    AND (? IS NULL OR (redrives > 0) = ?) ORDER BY id DESC LIMIT ?"""
 _NEWEST = 2**62
+REDRIVABLE_MS = 14 * 86_400_000  #: after an execution first ended
+MAX_DURATION_MS = 365 * 86_400_000
 
 
 class Executions:
     """The executions of an engine, for reading."""
 
     def __init__(
-        self, database: Database, arns: Arns, machines: Machines, pages: PageTokens
+        self, database: Database, arns: Arns, machines: Machines, pages: PageTokens, clock: Clock
     ) -> None:
+        self._clock = clock
         self._database = database
         self._arns = arns
         self._machines = machines
@@ -75,6 +81,8 @@ class Executions:
             region=self._arns.region,
             started_as=self._arns.started_as(revision.machine_name, row.version, row.alias),
             status=row.status,
+            redrives=row.redrives,
+            redriven_ms=row.redriven_ms,
             events=events,
             frames=frames,
         )
@@ -89,8 +97,7 @@ class Executions:
             "status": row.status.value,
             "startDate": row.started_ms / 1000,
             "inputDetails": {"included": whole},
-            "redriveCount": 0,
-            **_redrive(row.status),
+            **self._redriven(row),
             **self._arns.started_as(arn.split(":")[6], row.version, row.alias),
         }
         if whole:
@@ -106,6 +113,28 @@ class Executions:
         }
         return shown | {name: value for name, value in optional.items() if value is not None}
 
+    def _redriven(self, row: ExecutionRow) -> Mapping[str, Json]:
+        reason = self.why_not_redrivable(row, to_ms(self._clock()), self._database.read)
+        shown = _redrives(row.redrives, row.redriven_ms)
+        if reason is None:
+            return shown | {"redriveStatus": "REDRIVABLE"}
+        return shown | {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": reason}
+
+    def why_not_redrivable(self, row: ExecutionRow, now_ms: int, query: Query) -> str | None:
+        """Why an execution cannot be redriven, in AWS's words; None if it can."""
+        if row.status in (Status.RUNNING, Status.SUCCEEDED):
+            return f"Execution is {row.status.value} and cannot be redriven"
+        if row.machine in self._machines.deleting:
+            return "State machine is in DELETING status"
+        halted = load_halted(query, row.id)
+        if halted is None or now_ms - halted[0] > REDRIVABLE_MS:
+            return "Execution redrivable period exceeded"
+        if now_ms - row.started_ms > MAX_DURATION_MS:
+            return "Execution has exceeded the max execution time"
+        if halted[1] >= MAX_EVENTS - 1:
+            return "Execution history event limit exceeded"
+        return None
+
     def describe_machine(self, arn: str, *, whole: bool) -> Json:
         """DescribeStateMachineForExecution."""
         return self._machines.describe_revision(self.find(arn).revision, whole=whole)
@@ -114,6 +143,7 @@ class Executions:
         self,
         machine_arn: str | None,
         status: str | None,
+        redrive: str | None,
         max_results: int | None,
         next_token: str | None,
     ) -> Json:
@@ -125,14 +155,24 @@ class Executions:
             raise StateMachineTypeNotSupported()
         qualifier = self._arns.qualified(machine_arn)[1]
         wanted_as = int(qualifier) if qualifier and qualifier.isdigit() else qualifier
-        purpose = f"executions {machine.id} {status} {qualifier}"
+        purpose = f"executions {machine.id} {status} {qualifier} {redrive}"
+        redriven = None if redrive is None else redrive == "REDRIVEN"
         before = self._pages.open(purpose, next_token) if next_token else _NEWEST
         size = page_size(max_results)
         wanted = STATUSES if status is None else (Status(status),)
         rows: list[Row] = []
         # One short index scan for each status, rather than one long scan for all.
         for number in map(STATUSES.index, wanted):
-            values = (machine.id, number, before, wanted_as, wanted_as, size + 1)
+            values = (
+                machine.id,
+                number,
+                before,
+                wanted_as,
+                wanted_as,
+                redriven,
+                redriven,
+                size + 1,
+            )
             rows += self._database.read(_PAGE, values)
         rows.sort(reverse=True)
         shown: dict[str, Json] = {
@@ -143,14 +183,14 @@ class Executions:
         return shown
 
     def _listed(self, machine: str, row: Row) -> Json:
-        _, name, status, started_ms, stopped_ms, version, alias = row
+        _, name, status, started_ms, stopped_ms, version, alias, redrives, redriven_ms = row
         shown = {
             "executionArn": self._arns.execution(machine, name),
             "stateMachineArn": self._arns.state_machine(machine),
             "name": name,
             "status": STATUSES[status].value,
             "startDate": started_ms / 1000,
-            "redriveCount": 0,
+            **_redrives(redrives, redriven_ms),
             **self._arns.started_as(machine, version, alias),
         }
         return shown if stopped_ms is None else shown | {"stopDate": stopped_ms / 1000}
@@ -183,8 +223,6 @@ class Executions:
 _LAST = 2**17 - 1
 
 
-def _redrive(status: Status) -> Mapping[str, Json]:
-    if status in (Status.RUNNING, Status.SUCCEEDED):
-        reason = f"Execution is {status.value} and cannot be redriven"
-        return {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": reason}
-    return {"redriveStatus": "REDRIVABLE"}
+def _redrives(count: int, last_ms: int | None) -> dict[str, Json]:
+    shown: dict[str, Json] = {"redriveCount": count}
+    return shown if last_ms is None else shown | {"redriveDate": last_ms / 1000}

@@ -301,6 +301,10 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "nextToken": _text(3_096, 1, sensitive=True),
     },
     "StopExecution": {"executionArn": _ARN, "error": _ERROR, "cause": _CAUSE},
+    "RedriveExecution": {
+        "executionArn": _ARN,
+        "clientToken": Member(str, 1, 64, pattern="^[!-~]+$"),
+    },
     "GetExecutionHistory": {
         "executionArn": _ARN,
         "maxResults": _PAGE,

@@ -25,6 +25,7 @@ from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
 from app.engine.machines import STANDARD, Machines, Publishing, Revision
 from app.engine.payload import Payload
+from app.engine.redrives import Redrives
 from app.engine.requests import (
     OPERATIONS,
     check_name,
@@ -73,7 +74,7 @@ class Engine:
         self._meter = meter
         self._tokens = TokenMint(key)
         self._machines = Machines(database, self.arns, clock, pages)
-        self._executions = Executions(database, self.arns, self._machines, pages)
+        self._executions = Executions(database, self.arns, self._machines, pages, clock)
         resources = Resources(Surroundings(self.arns, dict(functions or {})))
         self._conductor = Conductor(
             database, self._machines, self._executions, resources, self._tokens, clock, meter
@@ -84,10 +85,20 @@ class Engine:
             database, self.arns, pages, self._conductor, self._tokens, clock
         )
         self._express = ExpressExecutions(database, self._machines, resources, clock, meter)
+        redrives = Redrives(database, self._machines, self._executions, self._conductor, clock)
         tests = StateTests(self.arns, resources, clock)
         versions = Versions(database, self.arns, self._machines, pages, clock)
         aliases = Aliases(database, self.arns, self._machines, pages, clock)
-        parts = (self, self._tags, self._activities, versions, aliases, self._express, tests)
+        parts = (
+            self,
+            self._tags,
+            self._activities,
+            versions,
+            aliases,
+            self._express,
+            tests,
+            redrives,
+        )
         #: what answers each operation; called with the members that `checked` gives
         self.verbs: Mapping[str, Verb] = {
             operation: next(
@@ -279,7 +290,9 @@ class Engine:
         next_token: str | None = None,
     ) -> Json:
         """The executions of a state machine, newest first, page by page."""
-        return self._executions.list_page(state_machine_arn, status_filter, max_results, next_token)
+        return self._executions.list_page(
+            state_machine_arn, status_filter, redrive_filter, max_results, next_token
+        )
 
     async def get_execution_history(
         self,

@@ -75,10 +75,21 @@ CREATE TABLE executions (
   cause TEXT,
   trace_header TEXT,
   version INTEGER,                -- that it was started as
-  alias TEXT                      -- that it was started through
+  alias TEXT,                     -- that it was started through
+  redrives INTEGER NOT NULL DEFAULT 0,
+  redriven_ms INTEGER,
+  redrive_token TEXT              -- of the client that did it last
 );
 CREATE UNIQUE INDEX executions_by_name ON executions (machine, name);
 CREATE INDEX executions_by_status ON executions (machine, status);
+
+-- Of executions that did not succeed: what a redrive needs.
+CREATE TABLE halted (
+  execution INTEGER PRIMARY KEY,
+  since_ms INTEGER NOT NULL,      -- when it first ended
+  events INTEGER NOT NULL,        -- how many there were at the end
+  frames BLOB NOT NULL            -- rows of frames, packed as events are
+);
 
 CREATE TABLE frames (
   key INTEGER PRIMARY KEY,

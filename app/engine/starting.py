@@ -5,11 +5,18 @@ import uuid
 
 from app.engine.arns import Arns
 from app.engine.execution import Execution
-from app.engine.machines import Chosen
+from app.engine.machines import Chosen, Revision
 from app.engine.payload import Payload
 
 MAX_DURATION_MS = 365 * 86_400_000  #: of a Standard execution
 MAX_EXPRESS_MS = 300_000  #: of an Express one
+
+
+def duration_ms(revision: Revision) -> int:
+    """How long an execution of a revision may take."""
+    longest_ms = MAX_EXPRESS_MS if revision.express else MAX_DURATION_MS
+    seconds = revision.machine.timeout_s
+    return longest_ms if seconds is None else min(seconds * 1000, longest_ms)
 
 
 def new_execution(
@@ -18,9 +25,6 @@ def new_execution(
     """An execution of what was chosen; the store gives it its id."""
     revision = chosen.revision
     machine = revision.machine_name
-    longest_ms = MAX_EXPRESS_MS if revision.express else MAX_DURATION_MS
-    seconds = revision.machine.timeout_s
-    lasts_ms = longest_ms if seconds is None else min(seconds * 1000, longest_ms)
     arn = arns.execution(machine, name)
     return Execution(
         id=0,
@@ -32,7 +36,7 @@ def new_execution(
         input=payload,
         started_ms=now_ms,
         seed=secrets.randbits(62),
-        timeout_ms=now_ms + lasts_ms,
+        timeout_ms=now_ms + duration_ms(revision),
         region=arns.region,
         started_as=arns.started_as(machine, chosen.version, chosen.alias),
     )

@@ -76,7 +76,7 @@ class StateTests:
         if role_arn is not None and not is_role_arn(role_arn):
             raise InvalidArn(f"Invalid Role Arn: '{role_arn}'")
         raw = execution_input("{}" if input is None else input)
-        state = _state(definition, state_name, mocked=bool(mock))
+        state = _state(definition, state_name)
         configuration = state_configuration or {}
         mocked = read_mock(mock, state, configuration.get("mapIterationFailureCount", 0))
         if mocked is None:
@@ -141,7 +141,7 @@ class StateTests:
             shown["RetryCount"] = 0
         return {
             "Execution": {
-                "Id": self._arns.express(machine, name, str(uuid.uuid4())),
+                "Id": self._arns.execution(machine, name).replace(":execution:", ":express:"),
                 "Input": raw.value,
                 "Name": name,
                 "RoleArn": role_arn,
@@ -152,9 +152,9 @@ class StateTests:
         }
 
 
-def _state(definition: str, name: str | None, *, mocked: bool) -> State:
-    # What a mock stands for is never called, so any resource will do.
-    rules = Rules((lambda _resource: True) if mocked else supports)
+def _state(definition: str, name: str | None) -> State:
+    # What a mock stands for, and other states, are never called: any resource will do.
+    rules = Rules(lambda _resource: True)
     if name is None:
         state, faults = parse_state(NAME, definition, rules)
         refuse_faults(faults)
@@ -184,6 +184,12 @@ def _check_real(state: State, role_arn: str | None) -> None:
         raise InvalidDefinition(
             f"TestState API does not support '{resource.pattern.value}' service integration "
             "without a mock"
+        )
+    if not supports(resource):
+        raise InvalidDefinition(
+            "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided "
+            f"{resource.arn} is not recognized. The value is not a valid resource ARN, or the "
+            f"resource is not available in this region. at /States/{state.name}/Resource'"
         )
     if role_arn is None:
         raise ValidationException("RoleArn must be specified when testing a Task state")

@@ -27,6 +27,7 @@ from app.engine.execution import (
     Frame,
     Frames,
     Phase,
+    Redrive,
     Signal,
     Start,
     Status,
@@ -53,6 +54,7 @@ from app.engine.failures import (
     StateFailure,
 )
 from app.engine.flow import Scope
+from app.engine.halting import Halting
 from app.engine.history import MAX_EVENTS, TERMINAL, Details, failed, named
 from app.engine.iteration import Map, item_at
 from app.engine.payload import Payload
@@ -139,6 +141,7 @@ class _Stepper:
         self.now_ms = now_ms
         self._tree = FrameTree(execution, frames)
         self._scopes = Scopes(execution, self._tree, mint)
+        self._halting = Halting(self._tree, machine.states)
         self._made = Transition(execution)
         self._queue: deque[tuple[Frame, Proceed | None]] = deque()
         self._left = SLICE
@@ -161,6 +164,8 @@ class _Stepper:
                 self._start()
             case Due(frame_id):
                 self._due(frame_id)
+            case Redrive():
+                self._redrive()
             case TaskTaken():
                 self._taken(signal)
             case Stop(error, cause):
@@ -175,6 +180,29 @@ class _Stepper:
         self._emit("ExecutionStarted", started, 0)
         # AWS gives the first state's event no predecessor either.
         self._add(0, 0, self.machine.start_at, self.execution.input, last_event=0)
+
+    def _redrive(self) -> None:
+        run = self.execution
+        event = self._emit("ExecutionRedriven", {"redriveCount": run.redrives}, run.events)
+        root = self._tree.get(ROOT)
+        if root is None:
+            raise StaleSignal()
+        self._take_up(root, event)
+
+    def _take_up(self, frame: Frame, event: int) -> None:
+        """Go on from where a frame stood: in its state, or in its branches."""
+        if self._made.ended or frame.phase is Phase.DONE or frame.id not in self._tree.touched:
+            return
+        frame.last_event = event
+        if frame.phase is Phase.FORKED and frame.branches:
+            for branch in self._tree.children(frame):
+                self._take_up(self._tree.get(branch.id) or branch, event)
+        elif frame.phase is Phase.READY:
+            self._queue.append((frame, None))
+        else:
+            frame.rest()
+            frame.retries, frame.attempt, frame.phase = {}, 0, Phase.RETRYING
+            self._begin(frame)
 
     def _due(self, frame_id: int) -> None:
         frame = self._tree.get(frame_id)
@@ -459,6 +487,7 @@ class _Stepper:
 
     def _abort_branches(self, frame: Frame, failed: int) -> None:
         branches = self._tree.children(frame)
+        self._halting.abort(branches)
         for branch in branches:
             if branch.id != failed and branch.phase is not Phase.DONE:
                 self._abort(frame, branch)
@@ -494,6 +523,7 @@ class _Stepper:
         except EvaluationFailure as unplaced:
             self._fail_branch(frame, self._evaluation_failed(frame, state, unplaced))
             return
+        self._halting.recovered()
         self._proceed(frame, Proceed.to(catcher.next, outcome), caught=True)
 
     def _evaluation_failed(
@@ -516,6 +546,7 @@ class _Stepper:
         retrier, made = state.retry[position], frame.retries.get(position, 0)
         if made >= retrier.max_attempts:
             return False
+        self._halting.recovered()
         delay_s = retrier.delay_s(made + 1, self._scope(frame, state).random)
         frame.rest()
         frame.retries = frame.retries | {position: made + 1}
@@ -553,6 +584,8 @@ class _Stepper:
         self.execution.stopped_ms = self.now_ms
         self._made.ended = True
         self._made.calls.clear()
+        if status is not Status.SUCCEEDED:
+            self._made.halted = self._halting.frames()
 
     # Events, frames, scopes
 

@@ -99,6 +99,9 @@ class ExecutionRow:
     trace_header: str | None
     version: int | None
     alias: str | None
+    redrives: int
+    redriven_ms: int | None
+    redrive_token: str | None
 
     @classmethod
     def of(cls, row: Row) -> "ExecutionRow":
@@ -110,13 +113,21 @@ class ExecutionRow:
 
 EXECUTION_COLUMNS = (
     "id, machine, revision, name, status, started_ms, stopped_ms, timeout_ms, seed, "
-    "input, output, error, cause, trace_header, version, alias"
+    "input, output, error, cause, trace_header, version, alias, "
+    "redrives, redriven_ms, redrive_token"
 )
 _LOAD = f"SELECT {EXECUTION_COLUMNS} FROM executions WHERE id = ?"  # noqa: S608  # constants
 _INSERT = """INSERT INTO executions (machine, revision, name, status, started_ms, timeout_ms,
     seed, input, trace_header, version, alias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _END = """UPDATE executions SET status = ?, stopped_ms = ?, output = ?, error = ?, cause = ?
     WHERE id = ?"""
+_HALT = """INSERT INTO halted (execution, since_ms, events, frames) VALUES (?, ?, ?, ?)
+    ON CONFLICT (execution) DO UPDATE SET events = excluded.events, frames = excluded.frames"""
+_UNHALT = "DELETE FROM halted WHERE execution = ?"
+_HALTED = "SELECT since_ms, events FROM halted WHERE execution = ?"
+_HALTED_FRAMES = "SELECT frames FROM halted WHERE execution = ?"
+_RESTART = """UPDATE executions SET status = ?, stopped_ms = NULL, error = NULL, cause = NULL,
+    timeout_ms = ?, redrives = redrives + 1, redriven_ms = ?, redrive_token = ? WHERE id = ?"""
 _COUNTERS = "SELECT events, frames FROM frames WHERE key = ?"
 _COUNT = "UPDATE frames SET events = ?, frames = ? WHERE key = ?"
 _FRAME = """SELECT key, parent, branch, state, phase, last_event, entered_ms, entered_event,
@@ -180,6 +191,7 @@ def save(connection: sqlite3.Connection, made: Transition) -> None:
         first, last = key_of(execution.id, 0), key_of(execution.id + 1, 0) - 1
         connection.execute(_REMOVE_ALL, (first, last))
         connection.execute(_END, _ended(execution))
+        _halt(connection, made)
         return
     if made.removed:
         keys = [(key_of(execution.id, frame_id),) for frame_id in made.removed]
@@ -188,6 +200,34 @@ def save(connection: sqlite3.Connection, made: Transition) -> None:
     if ROOT not in made.frames and made.events:
         root = key_of(execution.id, ROOT)
         connection.execute(_COUNT, (execution.events, execution.frames, root))
+
+
+def _halt(connection: sqlite3.Connection, made: Transition) -> None:
+    run = made.execution
+    if made.halted:
+        rows = orjson.dumps([_frame_row(run, frame) for frame in made.halted])
+        connection.execute(_HALT, (run.id, run.stopped_ms, run.events, zlib.compress(rows, 1)))
+    elif run.redrives:
+        connection.execute(_UNHALT, (run.id,))
+
+
+def load_halted(query: Query, execution_id: int) -> tuple[int, int] | None:
+    """When an execution first ended without success, and how many events it has."""
+    rows = query(_HALTED, (execution_id,))
+    return rows[0] if rows else None
+
+
+def restart_execution(
+    connection: sqlite3.Connection,
+    execution_id: int,
+    timeout_ms: int,
+    now_ms: int,
+    token: str | None,
+) -> None:
+    """Make an execution run again, its frames as they stood when it ended."""
+    (packed,) = connection.execute(_HALTED_FRAMES, (execution_id,)).fetchone()
+    connection.executemany(_PUT, orjson.loads(zlib.decompress(packed)))
+    connection.execute(_RESTART, (RUNNING, timeout_ms, now_ms, token, execution_id))
 
 
 def _ended(execution: Execution) -> tuple[object, ...]:

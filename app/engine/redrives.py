@@ -1,0 +1,62 @@
+"""RedriveExecution: an execution that did not succeed goes on where it failed."""
+
+import sqlite3
+
+from app.clock import Clock, to_ms
+from app.engine.conductor import Conductor
+from app.engine.execution import Redrive, Transition
+from app.engine.executions import Executions
+from app.engine.machines import Machines
+from app.engine.starting import duration_ms
+from app.engine.store import load_execution, restart_execution, within
+from app.errors import ExecutionNotRedrivable
+from app.sqlite import Database
+from app.strict_json import Json
+
+TOKEN_LIFE_MS = 900_000  #: how long a client token gives the same answer
+
+
+class Redrives:
+    """Takes up executions that did not succeed."""
+
+    def __init__(
+        self,
+        database: Database,
+        machines: Machines,
+        executions: Executions,
+        conductor: Conductor,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._machines = machines
+        self._executions = executions
+        self._conductor = conductor
+        self._clock = clock
+
+    async def redrive_execution(
+        self, *, execution_arn: str, client_token: str | None = None
+    ) -> Json:
+        """Let an execution go on from its unsuccessful steps; the others keep their results."""
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> tuple[int, Transition | None]:
+            query = within(connection)
+            row = self._executions.find(execution_arn, query)
+            if client_token is not None and client_token == row.redrive_token:
+                redriven_ms = row.redriven_ms or now_ms
+                if now_ms - redriven_ms < TOKEN_LIFE_MS:
+                    return redriven_ms, None
+            reason = self._executions.why_not_redrivable(row, now_ms, query)
+            if reason is not None:
+                raise ExecutionNotRedrivable(reason)
+            revision = self._machines.to_run(query, row.revision)
+            timeout_ms = now_ms + duration_ms(revision)
+            restart_execution(connection, row.id, timeout_ms, now_ms, client_token)
+            restarted = load_execution(query, row.id)
+            assert restarted is not None  # noqa: S101  # it was found
+            return now_ms, self._conductor.advance(connection, restarted, Redrive(), now_ms)
+
+        redriven_ms, made = await self._database.write(work)
+        if made is not None:
+            self._conductor.after(made)
+        return {"redriveDate": redriven_ms / 1000}
