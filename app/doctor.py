@@ -58,8 +58,7 @@ def _secret_keys(settings: Settings) -> Finding:
     try:
         ring = KeyRing(read_secret_keys(secrets))
     except StartRefused as exc:
-        mend = "Make one with: signoff keys secret"
-        return Finding("secret keys", False, exc.message, mend)
+        return Finding("secret keys", False, exc.message)
     return Finding("secret keys", True, f"{len(ring.keys)} in the ring, the newest signs.")
 
 

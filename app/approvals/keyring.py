@@ -40,7 +40,7 @@ PLACEHOLDERS = (
     b"1234567890123456",
     b"abcdefghijklmnopqrstuvwxyz",
 )
-MAKE_ONE = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+MAKE_ONE = "Make one with: signoff keys secret"
 
 
 @dataclass(frozen=True, slots=True)
