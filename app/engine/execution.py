@@ -41,6 +41,7 @@ class Phase(IntEnum):
     FORKED = 5  #: for its branches
     DONE = 6  #: for its siblings; its input is the branch's output
     QUEUED = 7  #: for a worker to take its activity's task
+    WAITING = 8  #: for room among its siblings: an iteration that has not begun
 
 
 @dataclass(slots=True)
@@ -93,10 +94,12 @@ class Frame:
     heartbeat_s: int | None = None
     timeout_s: int | None = None  #: of an activity's task: it counts anew once a worker took it
     activity: int | None = None  #: the id of the activity whose task waits for a worker
-    arguments: Payload | None = None  #: of the call that is owed; the items it iterates over
-    branches: int = 0  #: how many it forked so far
+    arguments: Payload | None = None  #: of the call that is owed
+    branches: int = 0  #: how many it forked
     pending: int = 0  #: how many of them run
-    iterations: int = 0  #: how many branches it will have, if they are iterations
+    iterations: int = 0  #: how many of them began, if they are iterations...
+    first: int = 0  #: ...and the id of the first; the others follow it
+    item: Payload | None = None  #: ``$$.Map.Item`` of an iteration
     variables: Mapping[str, Json] = field(default_factory=lambda: NO_VARIABLES)
 
     def due_ms(self, execution: Execution) -> int | None:

@@ -50,6 +50,8 @@ class Halting:
 
     def _count(self, frame: Frame, branches: list[Frame]) -> None:
         frame.branches = len(branches)
-        frame.pending = sum(branch.phase is not Phase.DONE for branch in branches)
-        if isinstance(self._states[frame.state], Map) and frame.arguments is not None:
-            frame.iterations = len(frame.arguments.value)
+        waiting = sum(branch.phase is Phase.WAITING for branch in branches)
+        done = sum(branch.phase is Phase.DONE for branch in branches)
+        frame.pending = len(branches) - waiting - done
+        if isinstance(self._states[frame.state], Map):
+            frame.iterations = len(branches) - waiting

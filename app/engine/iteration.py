@@ -90,9 +90,9 @@ def whole_number(field: str, path: Path, data: Payload, scope: Scope) -> int:
     return number
 
 
-def item_at(items: Json, index: int) -> Mapping[str, Json]:
-    """``$$.Map.Item`` of an iteration: over an object's members it has a Key."""
+def each(items: Json) -> list[Payload]:
+    """``$$.Map.Item`` of each iteration: over an object's members it has a Key."""
     if isinstance(items, dict):
-        key = list(items)[index]
-        return {"Index": index, "Key": key, "Value": items[key]}
-    return {"Index": index, "Value": items[index]}
+        members = enumerate(items.items())
+        return [Payload({"Index": n, "Key": key, "Value": value}) for n, (key, value) in members]
+    return [Payload({"Index": n, "Value": value}) for n, value in enumerate(items)]

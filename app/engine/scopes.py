@@ -6,7 +6,6 @@ from functools import partial
 from app.engine.context import Mint, context_object
 from app.engine.execution import Execution, Frame
 from app.engine.flow import Scope
-from app.engine.iteration import item_at
 from app.engine.states import State
 from app.engine.tree import FrameTree
 from app.strict_json import Json
@@ -25,7 +24,7 @@ class Scopes:
     def of(self, frame: Frame, state: State, now_ms: int, item: Item | None = None) -> Scope:
         """The scope of *state* in *frame*; with *item*, that of an iteration about to start."""
         run = self._execution
-        seed = f"{run.seed}:{frame.id}:{frame.branches}:{run.events}"
+        seed = f"{run.seed}:{frame.id}:{frame.iterations}:{run.events}"
         make_context = partial(self._context, frame, state, item)
         return Scope(now_ms, seed, make_context, partial(self._variables, frame))
 
@@ -45,9 +44,9 @@ class Scopes:
 
     def _item_of(self, frame: Frame) -> Item | None:
         """The item of the innermost iteration that *frame* is in."""
-        while frame.parent:
-            parent = self._tree.parent(frame)
-            if parent.iterations and parent.arguments is not None:
-                return item_at(parent.arguments.value, frame.index)
-            frame = parent
-        return None
+        while frame.item is None:
+            if not frame.parent:
+                return None
+            frame = self._tree.parent(frame)
+        item: Item = frame.item.value
+        return item

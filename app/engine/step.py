@@ -56,8 +56,8 @@ from app.engine.failures import (
 from app.engine.flow import Scope
 from app.engine.halting import Halting
 from app.engine.history import MAX_EVENTS, TERMINAL, Details, failed, named
-from app.engine.iteration import Map, item_at
-from app.engine.payload import Payload
+from app.engine.iteration import Map, each
+from app.engine.payload import EMPTY, Payload
 from app.engine.resource import Family, Resource
 from app.engine.retry import first_match
 from app.engine.scopes import Scopes
@@ -191,7 +191,8 @@ class _Stepper:
 
     def _take_up(self, frame: Frame, event: int) -> None:
         """Go on from where a frame stood: in its state, or in its branches."""
-        if self._made.ended or frame.phase is Phase.DONE or frame.id not in self._tree.touched:
+        resting = frame.phase in (Phase.DONE, Phase.WAITING)
+        if self._made.ended or resting or frame.id not in self._tree.touched:
             return
         frame.last_event = event
         if frame.phase is Phase.FORKED and frame.branches:
@@ -442,38 +443,46 @@ class _Stepper:
             self._add(frame.id, index, start_at, given, last_event=frame.last_event)
 
     def _iterate(self, frame: Frame, state: State, want: Iterate) -> None:
-        length = len(want.items.value)
-        self._note(frame, "MapStateStarted", {"length": length})
-        frame.phase, frame.arguments = Phase.FORKED, want.items
-        frame.iterations = length
-        if not length:
+        items = each(want.items.value)
+        self._note(frame, "MapStateStarted", {"length": len(items)})
+        frame.phase, frame.first = Phase.FORKED, self.execution.frames + 1
+        for index, item in enumerate(items):
+            branch = self._tree.add(frame.id, index, frame.state, EMPTY, last_event=0)
+            branch.phase, branch.item = Phase.WAITING, item
+            frame.branches += 1
+        if not items:
             self._join(frame)
-        while frame.phase is Phase.FORKED and frame.branches < min(length, want.at_once):
+        while frame.phase is Phase.FORKED and frame.iterations < min(len(items), want.at_once):
             self._start_iteration(frame)
 
     def _next_iteration(self, frame: Frame, done: Frame) -> None:
         """What follows when an iteration ends: the next, or the end if it was the last to run."""
         succeeded = self._emit("MapIterationSucceeded", _iteration(frame, done), done.last_event)
-        if frame.branches < frame.iterations:
+        if frame.iterations < frame.branches:
             self._start_iteration(frame)
         elif frame.pending == 0:
             # AWS lets an iteration follow the one before's last state, the end this event.
             frame.last_event = succeeded
 
     def _start_iteration(self, frame: Frame) -> None:
-        state = self._state(frame)
-        assert isinstance(state, Map) and frame.arguments is not None  # noqa: S101  # it iterates
-        index = frame.branches
-        item = item_at(frame.arguments.value, index)
+        state, branch = self._state(frame), self._tree.get(frame.first + frame.iterations)
+        assert isinstance(state, Map) and branch is not None and branch.item  # noqa: S101  # a Map
+        item = branch.item.value
         try:
-            given = state.given(frame.input, item, self._scopes.of(frame, state, self.now_ms, item))
+            scope = self._scopes.of(frame, state, self.now_ms, item)
+            branch.input = state.given(frame.input, item, scope)
         except StateFailure as failure:
             self._abort_branches(frame, failed=0)
             self._fail(frame, failure)
             return
-        branch = self._add(frame.id, index, state.start_at, given, last_event=frame.last_event)
-        frame.branches += 1
+        frame.iterations += 1
         frame.pending += 1
+        branch.state, branch.phase, branch.last_event = (
+            state.start_at,
+            Phase.READY,
+            frame.last_event,
+        )
+        self._queue.append((branch, None))
         self._note(branch, "MapIterationStarted", _iteration(frame, branch))
 
     def _join(self, frame: Frame) -> None:
@@ -489,7 +498,7 @@ class _Stepper:
         branches = self._tree.children(frame)
         self._halting.abort(branches)
         for branch in branches:
-            if branch.id != failed and branch.phase is not Phase.DONE:
+            if branch.id != failed and branch.phase not in (Phase.DONE, Phase.WAITING):
                 self._abort(frame, branch)
         self._remove(branches)
         frame.branches = frame.pending = frame.iterations = 0

@@ -273,7 +273,9 @@ def _more(frame: Frame) -> str | None:
         more["retries"] = {str(position): made for position, made in frame.retries.items()}
     if frame.branches:
         more["branches"], more["pending"] = frame.branches, frame.pending
-        more["iterations"] = frame.iterations
+        more["iterations"], more["first"] = frame.iterations, frame.first
+    if frame.item is not None:
+        more["item"] = frame.item.text
     if frame.variables:
         more["variables"] = dict(frame.variables)
     return orjson.dumps(more).decode() if more else None
@@ -317,11 +319,13 @@ class SqliteFrames:
 
 def _restore(frame: Frame, text: str) -> None:
     more = orjson.loads(text)
-    for name in (*_RARE, "branches", "pending", "iterations", "variables"):
+    for name in (*_RARE, "branches", "pending", "iterations", "first", "variables"):
         if name in more:
             setattr(frame, name, more[name])
     if "arguments" in more:
         frame.arguments = Payload.of_text(more["arguments"])
+    if "item" in more:
+        frame.item = Payload.of_text(more["item"])
     frame.retries = {int(position): made for position, made in more.get("retries", {}).items()}
 
 

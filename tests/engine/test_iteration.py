@@ -198,3 +198,19 @@ async def test_a_number_may_be_written_as_text(driver: Driver) -> None:
 
     kinds = [event["type"] for event in await driver.events(arn)]
     assert kinds.count("MapIterationStarted") == 1
+
+
+async def test_a_redriven_map_goes_on_with_the_items_that_wait(driver: Driver) -> None:
+    """Iterations that ended are kept, the failed one runs again, the others follow."""
+    definition = mapped(parked(), MaxConcurrency=1)
+    arn = await driver.run(definition, ["a", "b", "c"])
+    await driver.succeed(1)
+    await driver.fail("Broken")
+    assert await driver.status(arn) == "FAILED"
+
+    await driver.call("RedriveExecution", executionArn=arn)
+    await driver.engine.idle()
+    await driver.succeed(2)
+    await driver.succeed(3)
+
+    assert await driver.output(arn) == [1, 2, 3]

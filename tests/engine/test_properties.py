@@ -196,7 +196,8 @@ def check(world: World) -> None:
         assert waiting <= isinstance(world.machine.states[frame.state], Task)
     for frame in frames:
         children = [child for child in frames if child.parent == frame.id]
-        assert frame.pending == sum(child.phase is not Phase.DONE for child in children)
+        resting = (Phase.DONE, Phase.WAITING)
+        assert frame.pending == sum(child.phase not in resting for child in children)
         assert (frame.phase is Phase.FORKED) == bool(frame.pending)
 
 
@@ -244,7 +245,8 @@ def test_histories_keep_their_rules(machine: StateMachine, choices: list[tuple[i
 def finish(world: World) -> None:
     """Answer whatever waits until the execution ends: it always can."""
     for _ in range(500):
-        frames = [f for f in world.frames.all() if f.phase not in (Phase.FORKED, Phase.DONE)]
+        resting = (Phase.FORKED, Phase.DONE, Phase.WAITING)
+        frames = [f for f in world.frames.all() if f.phase not in resting]
         if not frames:
             break
         frame = frames[0]
