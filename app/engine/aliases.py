@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 
 from app.clock import Clock, to_ms
-from app.engine.arns import Arns
+from app.engine.arns import Arns, version_number
 from app.engine.machines import MachineRow, Machines
 from app.engine.publishing import find_version
 from app.engine.requests import page_size
@@ -137,9 +137,8 @@ class Aliases:
     ) -> Json:
         """The aliases of a state machine, or of one of its versions; newest first."""
         machine = self._machines.find(state_machine_arn)
-        version = self._arns.qualified(state_machine_arn)[1]
-        number = int(version) if version is not None and version.isdecimal() else None
-        purpose = f"aliases {machine.id} {version}"
+        number = version_number(self._arns.qualified(state_machine_arn)[1])
+        purpose = f"aliases {machine.id} {number}"
         before = self._pages.open(purpose, next_token) if next_token else _NEWEST
         size = page_size(max_results)
         found = [
@@ -176,12 +175,13 @@ class Aliases:
             raise ResourceNotFound() from exc
         routes = []
         for route in routing:
-            name, number = self._arns.qualified(route["stateMachineVersionArn"])
-            if name != machine.name:
+            name, qualifier = self._arns.qualified(route["stateMachineVersionArn"])
+            number = version_number(qualifier)
+            if name != machine.name or number is None:
                 raise _not_versions(routing)
-            if find_version(query, machine.id, int((number or "0")[:9])) is None:
+            if find_version(query, machine.id, number) is None:
                 raise ResourceNotFound()
-            routes.append((int(number or 0), route["weight"]))
+            routes.append((number, route["weight"]))
         return machine, tuple(routes)
 
 
@@ -194,8 +194,7 @@ def _check_shape(arns: Arns, routing: Sequence[Json]) -> None:
             f"Received: [{', '.join(named)}]"
         )
     for arn in named:
-        number = arns.qualified(arn)[1]
-        if number is None or not (number.isascii() and number.isdigit()):
+        if version_number(arns.qualified(arn)[1]) is None:
             raise _not_versions(routing)
     weights = [route["weight"] for route in routing]
     if sum(weights) != 100:

@@ -90,6 +90,13 @@ class Arns:
         return parts[6:] if ours else None
 
 
+def version_number(qualifier: str | None) -> int | None:
+    """The version that a qualifier numbers; None if it is none, or an alias' name."""
+    if qualifier is None or len(qualifier) > 9:
+        return None
+    return int(qualifier) if qualifier.isascii() and qualifier.isdigit() else None
+
+
 def is_role_arn(arn: str) -> bool:
     """Whether *arn* could name a role."""
     parts = arn.split(":")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from app.clock import Clock, to_ms
-from app.engine.arns import Arns
+from app.engine.arns import Arns, version_number
 from app.engine.execution import Execution, Status
 from app.engine.history import MAX_EVENTS, wire
 from app.engine.machines import EXPRESS, Machines, Revision
@@ -154,7 +154,8 @@ class Executions:
         if machine.type == EXPRESS:
             raise StateMachineTypeNotSupported()
         qualifier = self._arns.qualified(machine_arn)[1]
-        wanted_as = int(qualifier) if qualifier and qualifier.isdigit() else qualifier
+        number = version_number(qualifier)
+        wanted_as = qualifier if number is None else number
         purpose = f"executions {machine.id} {status} {qualifier} {redrive}"
         redriven = None if redrive is None else redrive == "REDRIVEN"
         before = self._pages.open(purpose, next_token) if next_token else _NEWEST

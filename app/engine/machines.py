@@ -14,7 +14,7 @@ from typing import TypeVar
 import orjson
 
 from app.clock import Clock, to_ms
-from app.engine.arns import Arns, is_role_arn
+from app.engine.arns import Arns, is_role_arn, version_number
 from app.engine.definition import parse
 from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from app.engine.fields import Rules
@@ -381,8 +381,8 @@ class Machines:
         Raises:
             StateMachineDoesNotExist
         """
-        plain = number.isascii() and number.isdigit() and len(number) < 10
-        version = find_version(query, row.id, int(number)) if plain else None
+        plain = version_number(number)
+        version = None if plain is None else find_version(query, row.id, plain)
         if version is None:
             raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
         return version

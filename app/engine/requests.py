@@ -108,13 +108,10 @@ def settings_of(logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
     """
     settings: dict[str, Json] = {}
     if logs and logs.get("level", "OFF") != "OFF":
+        one = len(logs.get("destinations") or ()) == 1
         raise InvalidLoggingConfiguration(
             "Invalid Logging Configuration: "
-            + (
-                "Log Destination not found."
-                if logs.get("destinations")
-                else "Must specify exactly one Log Destination."
-            )
+            + ("Log Destination not found." if one else "Must specify exactly one Log Destination.")
         )
     if tracing and tracing.get("enabled") is True:
         settings["tracingConfiguration"] = {"enabled": True}
@@ -202,7 +199,6 @@ _INCLUDED = _one_of("ALL_DATA", "METADATA_ONLY")
 # In AWS's order.
 _STATUS = _one_of("SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING")
 _FLAG = Member(bool)
-_STRUCTURE = Member(dict)
 _DESCRIPTION = _text(256, sensitive=True)
 _LONG_ARN = _text(2_000, 1, required=True)
 _ROUTING = Member(
@@ -230,6 +226,24 @@ _STATE_CONFIGURATION = Member(
         "mapItemReaderData": _DATA,
     },
 )
+_LOG_GROUP = Member(dict, items={"logGroupArn": _ROLE})
+_LOGGING = Member(
+    dict,
+    items={
+        "level": _one_of("ALL", "ERROR", "FATAL", "OFF"),
+        "includeExecutionData": _FLAG,
+        "destinations": Member(list, items={"cloudWatchLogsLogGroup": _LOG_GROUP}),
+    },
+)
+_TRACING = Member(dict, items={"enabled": _FLAG})
+_ENCRYPTION = Member(
+    dict,
+    items={
+        "type": Member(str, required=True, values=("AWS_OWNED_KEY", "CUSTOMER_MANAGED_KMS_KEY")),
+        "kmsKeyId": _text(2_048, 1),
+        "kmsDataKeyReusePeriodSeconds": Member(int, 60, 900),
+    },
+)
 _TAG_KEY = _text(128, 1, required=True)
 _TAGS = Member(list, items={"key": _TAG_KEY, "value": _text(256)})
 
@@ -239,9 +253,9 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "definition": _text(1_048_576, 1, required=True, sensitive=True),
         "roleArn": _text(256, 1, required=True),
         "type": _TYPE,
-        "loggingConfiguration": _STRUCTURE,
-        "tracingConfiguration": _STRUCTURE,
-        "encryptionConfiguration": _STRUCTURE,
+        "loggingConfiguration": _LOGGING,
+        "tracingConfiguration": _TRACING,
+        "encryptionConfiguration": _ENCRYPTION,
         "tags": _TAGS,
         "publish": _FLAG,
         "versionDescription": _DESCRIPTION,
@@ -250,9 +264,9 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "stateMachineArn": _ARN,
         "definition": _DEFINITION,
         "roleArn": _ROLE,
-        "loggingConfiguration": _STRUCTURE,
-        "tracingConfiguration": _STRUCTURE,
-        "encryptionConfiguration": _STRUCTURE,
+        "loggingConfiguration": _LOGGING,
+        "tracingConfiguration": _TRACING,
+        "encryptionConfiguration": _ENCRYPTION,
         "publish": _FLAG,
         "versionDescription": _DESCRIPTION,
     },
@@ -321,7 +335,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
     "CreateActivity": {
         "name": _text(MAX_NAME_CHARS, 1, required=True),
         "tags": _TAGS,
-        "encryptionConfiguration": _STRUCTURE,
+        "encryptionConfiguration": _ENCRYPTION,
     },
     "DescribeActivity": {"activityArn": _ARN},
     "DeleteActivity": {"activityArn": _ARN},

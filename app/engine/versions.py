@@ -3,7 +3,7 @@
 import sqlite3
 
 from app.clock import Clock, to_ms
-from app.engine.arns import Arns
+from app.engine.arns import Arns, version_number
 from app.engine.machines import MachineRow, Machines
 from app.engine.publishing import Version, find_version, list_versions, publish
 from app.engine.requests import page_size
@@ -78,8 +78,8 @@ class Versions:
     async def delete_state_machine_version(self, *, state_machine_version_arn: str) -> Json:
         """Delete a version that no alias leads to; an unknown one is no error."""
         arn = state_machine_version_arn
-        _, number = self._arns.qualified(arn)
-        if number is None or not number.isdigit():
+        number = version_number(self._arns.qualified(arn)[1])
+        if number is None:
             raise ValidationException(f"The ARN does not name a state machine version: '{arn}'")
 
         def work(connection: sqlite3.Connection) -> None:
@@ -88,7 +88,7 @@ class Versions:
                 machine = self._machines.find(arn, query)
             except StateMachineDoesNotExist:
                 return
-            version = find_version(query, machine.id, int(number[:9]))
+            version = find_version(query, machine.id, number)
             if version is None:
                 return
             aliases = aliases_of(query, machine.id)

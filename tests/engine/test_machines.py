@@ -10,10 +10,12 @@ from app.errors import (
     InvalidLoggingConfiguration,
     InvalidName,
     MissingRequiredParameter,
+    SerializationException,
     StateMachineAlreadyExists,
     StateMachineDeleting,
     StateMachineDoesNotExist,
     TaskTimedOut,
+    ValidationException,
 )
 from app.strict_json import Json
 from tests.engine.driving import ROLE, Driver, only, parked
@@ -297,3 +299,47 @@ async def test_a_definition_is_validated_without_being_stored(driver: Driver) ->
         ],
         "truncated": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("destinations", "message"),
+    [
+        ([], "Invalid Logging Configuration: Must specify exactly one Log Destination."),
+        ([{}, {}], "Invalid Logging Configuration: Must specify exactly one Log Destination."),
+        (
+            [{"cloudWatchLogsLogGroup": {"logGroupArn": "arn:aws:logs:us-east-1:1:log-group:g:*"}}],
+            "Invalid Logging Configuration: Log Destination not found.",
+        ),
+    ],
+)
+async def test_logs_need_one_destination_that_exists(
+    driver: Driver, destinations: Json, message: str
+) -> None:
+    """In AWS's words."""
+    logs = {"level": "ALL", "destinations": destinations}
+
+    with pytest.raises(InvalidLoggingConfiguration) as caught:
+        await driver.call(
+            "CreateStateMachine",
+            name="m",
+            definition=json.dumps(ONE),
+            roleArn=ROLE,
+            loggingConfiguration=logs,
+        )
+
+    assert caught.value.message == message
+
+
+async def test_a_configuration_is_checked_member_by_member(driver: Driver) -> None:
+    """A wrong value is named by its path, a wrong type refused."""
+    given: Json = {"name": "m", "definition": json.dumps(ONE), "roleArn": ROLE}
+
+    with pytest.raises(ValidationException) as caught:
+        await driver.call("CreateStateMachine", **given, loggingConfiguration={"level": "SOME"})
+    with pytest.raises(SerializationException):
+        await driver.call("CreateStateMachine", **given, loggingConfiguration={"destinations": 1})
+
+    assert caught.value.message == (
+        "1 validation error detected: Value 'SOME' at 'loggingConfiguration.level' failed to "
+        "satisfy constraint: Member must satisfy enum value set: [ALL, ERROR, FATAL, OFF]"
+    )

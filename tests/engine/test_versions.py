@@ -343,3 +343,21 @@ async def test_a_labelled_machine_is_not_started(driver: Driver) -> None:
     """It belongs to a Map Run."""
     with pytest.raises(ValidationException):
         await driver.call("StartExecution", stateMachineArn=f"{ARN}/label")
+
+
+@pytest.mark.parametrize("number", ["9" * 40, "\u00b2", "\u0661", "-1"])
+async def test_what_is_no_version_number_is_refused(driver: Driver, number: str) -> None:
+    """However much it looks like one."""
+    await two_versions(driver)
+    arn = f"{ARN}:{number}"
+
+    for operation in ("StartExecution", "DescribeStateMachine"):
+        with pytest.raises(StateMachineDoesNotExist):
+            await driver.call(operation, stateMachineArn=arn)
+    with pytest.raises(ValidationException):
+        await driver.call("DeleteStateMachineVersion", stateMachineVersionArn=arn)
+    routing = [{"stateMachineVersionArn": arn, "weight": 100}]
+    with pytest.raises(ValidationException):
+        await driver.call("CreateStateMachineAlias", name="a", routingConfiguration=routing)
+    listed = await driver.call("ListExecutions", stateMachineArn=arn)
+    assert listed["executions"] == []
