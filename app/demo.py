@@ -17,13 +17,18 @@ SENDER = "signoff@signoff.example"
 
 
 class Workflows(Protocol):
-    """What the demo needs of an engine: three verbs of the Step Functions API."""
+    """What the demo needs of an engine: verbs of the Step Functions API."""
 
     async def create_state_machine(self, *, name: str, definition: str, role_arn: str) -> Json:
         """Create it, or answer as before when it is there."""
 
     async def update_state_machine(self, *, state_machine_arn: str, definition: str) -> Json:
         """Give it another definition."""
+
+    async def list_executions(
+        self, *, state_machine_arn: str, status_filter: str, max_results: int
+    ) -> Json:
+        """Some of its executions."""
 
     async def start_execution(self, *, state_machine_arn: str, input: str) -> Json:
         """Start it."""
@@ -56,8 +61,8 @@ def welcome(settings: Settings) -> str:
     url, engine = settings.public_url, f"http://127.0.0.1:{settings.engine_port}"
     key = keep_secret(settings.data_dir / API_KEY_FILE)
     asked = (
-        "A workflow has just asked marc@example.com to approve a deployment: open the inbox, read "
-        "the mail,\npress a button, confirm. The workflow goes on and mails a confirmation.\n"
+        "A workflow asks marc@example.com to approve a deployment: open the inbox, read the mail,\n"
+        "press a button, confirm. The workflow goes on and mails a confirmation.\n"
         if settings.demo_autostart
         else "No execution was started (SIGNOFF_DEMO_AUTOSTART=0).\n"
     )
@@ -75,12 +80,16 @@ def welcome(settings: Settings) -> str:
 """
 
 
-async def start_example(workflows: Workflows, settings: Settings) -> str:
-    """Create the example workflow and start one execution of it; its ARN."""
+async def start_example(workflows: Workflows, settings: Settings) -> None:
+    """Create the example workflow and start an execution, unless one of an earlier start waits."""
     machine_arn = await create_example(workflows, settings)
+    waiting = await workflows.list_executions(
+        state_machine_arn=machine_arn, status_filter="RUNNING", max_results=1
+    )
+    if waiting["executions"]:
+        return
     text = dumps(loads((_example() / "input.json").read_bytes())).decode()
-    started = await workflows.start_execution(state_machine_arn=machine_arn, input=text)
-    return str(started["executionArn"])
+    await workflows.start_execution(state_machine_arn=machine_arn, input=text)
 
 
 async def create_example(workflows: Workflows, settings: Settings) -> str:

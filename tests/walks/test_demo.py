@@ -114,6 +114,7 @@ async def test_a_kill_between_mail_and_click_costs_nothing(
     link = LINK.findall(request_mail(demo)["text"])[0]
     demo.kill()
     demo.start()
+    assert len(demo.states("ListExecutions", stateMachineArn=MACHINE)["executions"]) == 1
     page = await phone(chromium)
 
     await page.goto(link)
