@@ -44,9 +44,9 @@ GROUP_BUDGET_S = 0.005
 GATHER_S = 0.002  #: how long a group may gather while each turn of the loop brings more
 #: how long another process may hold the write lock before a write is refused
 LOCK_PATIENCE_S = 10.0
-CHECKPOINT_CHANGES = 2_000  #: rows changed between two background checkpoints
-#: above this the WAL is emptied between two commits (8 MB of 4 KiB pages)
-WAL_RESTART_PAGES = 2_000
+CHECKPOINT_CHANGES = 5_000  #: rows changed between two background checkpoints
+#: above this the WAL is emptied between two commits (16 MB of 4 KiB pages)
+WAL_RESTART_PAGES = 4_000
 QUICK_CHECK_BYTES = 64 * 2**20  #: larger files are not read whole at start
 
 

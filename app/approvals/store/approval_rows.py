@@ -40,7 +40,6 @@ SELECT a.n, a.id, a.target, a.state, a.created_at, a.expires_at, a.closed_at, a.
 FROM approvals a JOIN requests r ON r.n = a.n
 LEFT JOIN votes v ON v.approval = a.n AND v.recipient = a.decided_by
 """
-_SEALED_TOKEN = "SELECT task_token FROM requests WHERE n = ?"  # noqa: S105  # a query
 _SECRETS = "SELECT task_token, fingerprint FROM requests WHERE n = ?"
 _BY_ID = _SELECT + "WHERE a.id = ?"
 _NEWEST = _SELECT + "WHERE a.n < ? ORDER BY a.n DESC LIMIT ?"
@@ -54,6 +53,11 @@ _EXPIRED = (
 _ROW = """
 SELECT n, id, audit_seq, audit_head, state, expires_at, next_at, needs_operator, round
 FROM approvals WHERE id = ?
+"""
+_ROW_AND_TOKEN = """
+SELECT n, id, audit_seq, audit_head, state, expires_at, next_at, needs_operator, round,
+       (SELECT task_token FROM requests r WHERE r.n = a.n)
+FROM approvals a WHERE id = ?
 """
 _DECIDE = """
 UPDATE approvals SET state = 'DECIDED', decided_by = ?, output = ?, error = ?, cause = ?,
@@ -294,7 +298,8 @@ def _mint(new: NewApproval, connection: sqlite3.Connection) -> tuple[int, int] |
 
 
 def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
-    row = find_row(connection, ballot.approval_id)
+    found = connection.execute(_ROW_AND_TOKEN, (ballot.approval_id,)).fetchone()
+    row = ApprovalRow(*found[:9]) if found else None
     decision, payload = ballot.decision, ballot.payload
     at = to_ms(decision.at)
     if row is None or row.state != State.PENDING or row.expires_at <= at:
@@ -317,7 +322,7 @@ def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
     )
     vote = (row.n, decision.recipient, decision.id, decision.action, decision.comment, at)
     connection.execute(_INSERT_VOTE, vote)
-    sealed_token: bytes = connection.execute(_SEALED_TOKEN, (row.n,)).fetchone()[0]
+    sealed_token: bytes = found[9]
     return sealed_token
 
 
