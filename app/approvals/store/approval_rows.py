@@ -54,7 +54,7 @@ _ROW = """
 SELECT n, id, audit_seq, audit_head, state, expires_at, next_at, needs_operator, round
 FROM approvals WHERE id = ?
 """
-_ROW_AND_TOKEN = """
+_ROW_TO_DECIDE = """
 SELECT n, id, audit_seq, audit_head, state, expires_at, next_at, needs_operator, round,
        (SELECT task_token FROM requests r WHERE r.n = a.n)
 FROM approvals a WHERE id = ?
@@ -298,7 +298,7 @@ def _mint(new: NewApproval, connection: sqlite3.Connection) -> tuple[int, int] |
 
 
 def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
-    found = connection.execute(_ROW_AND_TOKEN, (ballot.approval_id,)).fetchone()
+    found = connection.execute(_ROW_TO_DECIDE, (ballot.approval_id,)).fetchone()
     row = ApprovalRow(*found[:9]) if found else None
     decision, payload = ballot.decision, ballot.payload
     at = to_ms(decision.at)
