@@ -13,7 +13,10 @@ from tests.approvals.workflow import Workflow
 async def serving(workflow: Workflow) -> AsyncIterator[str]:
     """The address of a server in front of *workflow*."""
 
+    writers: set[asyncio.StreamWriter] = set()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
         try:
             while request := await _request(reader):
                 writer.write(_response(*await _answer(workflow, *request)))
@@ -24,8 +27,13 @@ async def serving(workflow: Workflow) -> AsyncIterator[str]:
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    async with server:
+    try:
         yield f"http://{host}:{port}"
+    finally:
+        server.close()
+        # Clients keep connections; some versions of Python would wait for them to hang up.
+        for writer in writers:
+            writer.transport.abort()
 
 
 async def _request(reader: asyncio.StreamReader) -> tuple[str, Json] | None:
