@@ -4,6 +4,7 @@ The parent writes a line of JSON (text, bindings, seed, seconds) and reads one: 
 ["undefined"] or ["error", message]. Memory is limited, and time by the parent, who kills.
 """
 
+import signal
 import sys
 
 import orjson
@@ -12,13 +13,17 @@ from app.engine.jsonata_library import QueryError, UndefinedResult, evaluate
 from app.strict_json import Json
 
 MEMORY_BYTES = 512 * 2**20
+GRACE_SECONDS = 1.0  #: after which it ends by itself: its parent may be gone, and cannot kill
 
 
 def main() -> None:
     """Answer until the parent is gone."""
     _limit_memory()
     for line in sys.stdin.buffer:
-        answer = _answer(*orjson.loads(line))
+        text, bindings, seed, seconds = orjson.loads(line)
+        _end_in(seconds + GRACE_SECONDS)
+        answer = _answer(text, bindings, seed, seconds)
+        _end_in(0)
         sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
         sys.stdout.buffer.flush()
 
@@ -34,6 +39,12 @@ def _answer(text: str, bindings: dict[str, Json], seed: float, seconds: float) -
         return ["error", exc.message]
     except (MemoryError, RecursionError, TypeError) as exc:
         return ["error", f"D1011: {exc}"]
+
+
+def _end_in(seconds: float) -> None:
+    """Have the system end this process, whatever it does then; 0: not at all."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _limit_memory() -> None:

@@ -1,7 +1,11 @@
 """JSONata expressions: what they see, what they give, how they fail, what they may cost."""
 
+import signal
+import subprocess
+import sys
 import time
 
+import orjson
 import pytest
 
 from app.engine.failures import QueryFailure
@@ -181,3 +185,18 @@ def test_a_wrong_type_is_named(
         query("$v").expect(value, types, wanted)
 
     assert str(caught.value.cause).endswith(f"unexpected result type. Expected {shown}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no alarm")
+def test_an_orphan_ends_by_itself() -> None:
+    """A process whose parent is gone does not go on with an endless pattern."""
+    request = orjson.dumps(
+        ["$match('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!', /(a+)+$/)", {}, 0, 0.1]
+    )
+    command = [sys.executable, "-m", "app.engine.jsonata_worker"]
+
+    done = subprocess.run(
+        command, input=request + b"\n", capture_output=True, timeout=30, check=False
+    )
+
+    assert done.returncode == -signal.SIGALRM
