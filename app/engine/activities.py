@@ -108,39 +108,40 @@ class Activities:
         if worker_name is not None:
             check_name(worker_name)
         activity = self._find(activity_arn)[0]
-        pollers = self._pollers.setdefault(activity, deque())
-        if len(pollers) >= MAX_POLLERS:
+        if len(self._pollers.get(activity, ())) >= MAX_POLLERS:
             raise ActivityWorkerLimitExceeded()
-        taken = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_S):
-                taken = await self._first_task(activity, worker_name, pollers)
-        return taken or {"taskToken": None}
+        try:
+            return await self._first_task(activity, worker_name)
+        except TimeoutError:
+            return {"taskToken": None}
 
-    async def _first_task(
-        self, activity: int, worker: str | None, pollers: deque[asyncio.Future[None]]
-    ) -> Json:
+    async def _first_task(self, activity: int, worker: str | None) -> Json:
+        deadline = asyncio.get_running_loop().time() + POLL_S
         while True:
             # Waiting begins before the look, so that no task can come in between unseen.
             woken = asyncio.get_running_loop().create_future()
-            pollers.append(woken)
+            self._pollers.setdefault(activity, deque()).append(woken)
+            going = True
             try:
                 taken = await self._take(activity, worker)
                 if taken is not None:
                     return taken
-                await woken
+                # Only the waiting ends with time: a task that is being taken is not dropped.
+                async with asyncio.timeout_at(deadline):
+                    await woken
+                going = False
             finally:
-                self._leave(activity, pollers, woken)
+                self._leave(activity, woken, going=going)
 
-    def _leave(
-        self, activity: int, pollers: deque[asyncio.Future[None]], woken: asyncio.Future[None]
-    ) -> None:
+    def _leave(self, activity: int, woken: asyncio.Future[None], *, going: bool) -> None:
+        """End a wait. One that was woken looks for the task, or has another look for it."""
+        pollers = self._pollers.get(activity, deque())
         with suppress(ValueError):
             pollers.remove(woken)
-        if woken.done() and not woken.cancelled():
-            self._wake(activity)  # there may be more than the one this worker takes
-        elif not pollers and self._pollers.get(activity) is pollers:
-            del self._pollers[activity]
+        if not pollers:
+            self._pollers.pop(activity, None)
+        elif going and woken.done() and not woken.cancelled():
+            self._wake(activity)
 
     def _wake(self, activity: int) -> None:
         """Let the worker that waits longest look for a task of this activity."""

@@ -261,3 +261,46 @@ async def test_a_retry_puts_the_task_into_the_queue_again(driver: Driver) -> Non
     assert second["taskToken"] != first["taskToken"]
     with pytest.raises(TaskTimedOut):
         await driver.call("SendTaskHeartbeat", taskToken=first["taskToken"])
+
+
+async def test_waiting_workers_rest(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One task has one worker look, not all of them again and again."""
+    await driver.call("CreateActivity", name="weigh")
+    polls = [asyncio.create_task(driver.call("GetActivityTask", activityArn=ARN)) for _ in range(5)]
+    await asyncio.sleep(0)
+    looks: list[int] = []
+    take = activities.Activities._take
+
+    async def counted(self: activities.Activities, activity: int, worker: str | None) -> Json:
+        looks.append(activity)
+        return await take(self, activity, worker)
+
+    monkeypatch.setattr(activities.Activities, "_take", counted)
+
+    await driver.run(weighed())
+    await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+    assert len(looks) == 1
+    for poll in polls:
+        poll.cancel()
+    await asyncio.gather(*polls, return_exceptions=True)
+
+
+async def test_a_worker_that_leaves_as_the_task_comes_leaves_it_to_the_next(
+    driver: Driver,
+) -> None:
+    """The next one waiting is told."""
+    await driver.call("CreateActivity", name="weigh")
+    machine = await driver.machine(weighed())
+    first, second = (
+        asyncio.create_task(driver.call("GetActivityTask", activityArn=ARN)) for _ in range(2)
+    )
+    await asyncio.sleep(0)
+
+    await driver.engine.start_execution(state_machine_arn=machine, input="1")
+    first.cancel()
+
+    assert (await second)["input"] == "1"
+    await asyncio.gather(first, return_exceptions=True)
