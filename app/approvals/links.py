@@ -12,9 +12,11 @@ is exactly one text for a link: base64 aliases, padding, other cases or other di
 from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
+from hmac import digest as hmac_digest
 from typing import Any
 
 from itsdangerous import Signer
+from itsdangerous.signer import SigningAlgorithm
 
 from app.approvals.keyring import KeyRing
 from app.approvals.model import Holder
@@ -84,6 +86,13 @@ class LinkSigner:
             raise StaleForm()
 
 
+class _HmacSha256(SigningAlgorithm):
+    """itsdangerous' own HMAC in one call instead of an object: half the time, the same bytes."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac_digest(key, value, "sha256")
+
+
 class _PurposeSigner(Signer):
     """A signer that derives its key once; itsdangerous would do so for each signature."""
 
@@ -102,6 +111,7 @@ def _signers(ring: KeyRing, purpose: str) -> dict[str, Signer]:
             salt=b"signoff." + purpose.encode(),
             key_derivation="hmac",
             digest_method=sha256,
+            algorithm=_HmacSha256(),
         )
         for key in ring.keys
     }

@@ -52,12 +52,11 @@ class Limits:
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
             return (414, "address_too_long", "The address is too long."), False
         headers = scope["headers"]
-        if len(headers) > MAX_HEADERS or _size(headers) > MAX_HEADER_BYTES:
-            return (431, "headers_too_large", "The headers are too large."), False
         lengths: list[bytes] = []
         hosts: list[bytes] = []
-        streamed = False
+        streamed, size = False, 0
         for name, value in headers:
+            size += len(name) + len(value)
             if name == b"content-length":
                 lengths.append(value)
             elif name == b"host":
@@ -66,6 +65,8 @@ class Limits:
                 streamed = True
             elif name == b"content-encoding" and value.lower() != b"identity":
                 return (415, "encoded_body", "Send the body without Content-Encoding."), False
+        if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+            return (431, "headers_too_large", "The headers are too large."), False
         return self._framing(lengths, hosts, streamed), streamed
 
     def _framing(self, lengths: list[bytes], hosts: list[bytes], streamed: bool) -> Refusal | None:
@@ -89,10 +90,6 @@ class Limits:
             return message
 
         return counted
-
-
-def _size(headers: list[tuple[bytes, bytes]]) -> int:
-    return sum(len(name) + len(value) for name, value in headers)
 
 
 def _is_host(value: bytes) -> bool:

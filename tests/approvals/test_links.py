@@ -2,6 +2,7 @@
 
 import string
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -205,3 +206,17 @@ def test_a_nonce_is_no_link_and_a_link_no_nonce() -> None:
     assert refused(f"{value}.{nonce.rpartition('.')[2]}")
     with pytest.raises(BadForm):
         LINKS.check_form_nonce(HOLDER, LINK, NOW)
+
+
+def test_a_signature_is_what_itsdangerous_itself_would_make() -> None:
+    """The quicker HMAC and the key that is derived once change nothing in the bytes."""
+    plain = Signer(
+        ring().newest.derive("link"),
+        salt=b"signoff.link",
+        key_derivation="hmac",
+        digest_method=sha256,
+    )
+
+    value, _, signature = LINK.rpartition(".")
+
+    assert signature == plain.get_signature(value).decode()
