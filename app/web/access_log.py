@@ -52,9 +52,11 @@ class AccessLog:
 
 def _route(scope: Scope) -> str:
     """The pattern of the route that served the request, such as ``/d/{link}``."""
+    path = str(scope["path"])
+    if path == "/":
+        return path  # the engine's only address; no link is that short
     if "endpoint" not in scope:
         return "unrouted"
-    path = str(scope["path"])
     for name, value in scope["path_params"].items():
         path = path.replace(str(value), f"{{{name}}}")
     return path

@@ -82,6 +82,16 @@ async def test_a_path_that_no_route_serves_is_not_shown(path: str) -> None:
     assert loads(stream.getvalue())["route"] == "unrouted"
 
 
+async def test_the_root_is_shown_though_no_router_names_it() -> None:
+    """The engine answers everything there, without a router."""
+    app, stream, _ = logged()
+
+    await get(app, "/")
+    flush(app)
+
+    assert loads(stream.getvalue())["route"] == "/"
+
+
 async def test_a_request_that_breaks_is_logged_too() -> None:
     """An exception in a route does not swallow the line."""
     app, stream, counts = logged()
