@@ -2,37 +2,31 @@
 
 import gc
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from app.demo import demo_settings, start_example, welcome
 from app.engine.functions import LocalFunction, load_function
 from app.errors import StartRefused
 from app.inbox import Inbox
-from app.logs import configure_logs
-from app.main import Running, engine_alone, service
+from app.logs import LogLines, configure_logs
+from app.main import Functions, Running, engine_alone, service
 from app.server import Stop, serve
 from app.settings import Settings
+
+#: builds and starts what one process consists of, and stops it at the end
+Process = Callable[[Settings, Functions, Stop, LogLines], AbstractAsyncContextManager[Running]]
 
 
 async def run_service(settings: Settings, functions: Iterable[str]) -> int:
     """The production process; its exit status."""
-    lines = configure_logs(settings.log_level, sys.stderr)
-    stop = Stop()
-    async with service(settings, _load(functions), stop, lines) as running:
-        await serve(running.sites, stop, _settle)
-    lines.flush()
-    return int(stop.failed)
+    return await _run(service, settings, functions)
 
 
 async def run_engine(settings: Settings, functions: Iterable[str]) -> int:
     """The engine alone; its exit status."""
-    lines = configure_logs(settings.log_level, sys.stderr)
-    stop = Stop()
-    async with engine_alone(settings, _load(functions), stop, lines) as running:
-        await serve(running.sites, stop, _settle)
-    lines.flush()
-    return int(stop.failed)
+    return await _run(engine_alone, settings, functions)
 
 
 async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
@@ -48,6 +42,15 @@ async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
         ):
             await serve(running.sites, stop, partial(_begin_demo, settings, running))
         lines.flush()
+    return int(stop.failed)
+
+
+async def _run(process: Process, settings: Settings, functions: Iterable[str]) -> int:
+    lines = configure_logs(settings.log_level, sys.stderr)
+    stop = Stop()
+    async with process(settings, _load(functions), stop, lines) as running:
+        await serve(running.sites, stop, _settle)
+    lines.flush()
     return int(stop.failed)
 
 

@@ -14,9 +14,9 @@ from app.web.limits import AsgiApp, Message, Receive, Scope, Send
 
 
 class AccessLog:
-    """ASGI middleware that counts requests, and logs them to *lines* if there are any."""
+    """ASGI middleware that counts requests, and logs them to *lines*."""
 
-    def __init__(self, app: AsgiApp, meter: Meter, lines: LogLines | None) -> None:
+    def __init__(self, app: AsgiApp, meter: Meter, lines: LogLines) -> None:
         self.app = app
         self.meter = meter
         self.lines = lines
@@ -39,15 +39,14 @@ class AccessLog:
         finally:
             route = _route(scope)
             self.meter.count("http_requests", route=route, status=str(status))
-            if self.lines is not None:
-                took_ms = (perf_counter() - started) * 1000
-                # A line through `logging` would cost as much as routing. All parts are ours or
-                # checked by the HTTP parser, so nothing needs quoting.
-                self.lines.add(
-                    f'{{"at":"{iso(from_ms(int(time() * 1000)))}","level":"info",'
-                    f'"event":"request","method":"{scope["method"]}","route":"{route}",'
-                    f'"status":{status},"ms":{took_ms:.2f}}}'
-                )
+            took_ms = (perf_counter() - started) * 1000
+            # A line through `logging` would cost as much as routing. All parts are ours or
+            # checked by the HTTP parser, so nothing needs quoting.
+            self.lines.add(
+                f'{{"at":"{iso(from_ms(int(time() * 1000)))}","level":"info",'
+                f'"event":"request","method":"{scope["method"]}","route":"{route}",'
+                f'"status":{status},"ms":{took_ms:.2f}}}'
+            )
 
 
 def _route(scope: Scope) -> str:
