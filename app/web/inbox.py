@@ -110,7 +110,9 @@ class InboxPages:
         return page
 
     def _page(self, template: Any, **words: Any) -> Response:
-        html = template.render(style=self._style, **words).encode("utf-8", "replace")
+        html = template.render(style=self._style, lang="en", direction="ltr", **words).encode(
+            "utf-8", "replace"
+        )
         return Response(html, headers=self._headers, media_type="text/html")
 
 
