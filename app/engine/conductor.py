@@ -22,6 +22,7 @@ from app.engine.execution import (
     Execution,
     Frame,
     Signal,
+    StaleSignal,
     Status,
     Stop,
     StoredFrames,
@@ -33,7 +34,7 @@ from app.engine.executions import Executions
 from app.engine.machines import Machines, Revision
 from app.engine.resources import Resources
 from app.engine.states import Task
-from app.engine.step import StaleSignal, abandon, step
+from app.engine.step import abandon, step
 from app.engine.store import (
     ExecutionRow,
     SqliteFrames,

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from app.engine.payload import EMPTY, Payload
 from app.engine.resource import Resource
+from app.errors import SignoffError
 from app.strict_json import Json
 
 ROOT = 1  #: the id of the frame of the top level
@@ -241,6 +242,10 @@ class Stop:
 
 TaskSignal = TaskSubmitted | TaskSucceeded | TaskFailed | TaskHeartbeat
 Signal = Start | Redrive | Due | Stop | TaskTaken | TaskSignal
+
+
+class StaleSignal(SignoffError):
+    """Nothing waits for this signal (any more)."""
 
 
 @dataclass(frozen=True, slots=True)

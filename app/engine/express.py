@@ -15,6 +15,7 @@ from app.engine.execution import (
     Due,
     Execution,
     Signal,
+    StaleSignal,
     Start,
     Status,
     StoredFrames,
@@ -25,7 +26,7 @@ from app.engine.requests import check_name, default_name, execution_input
 from app.engine.resources import Resources
 from app.engine.starting import new_execution
 from app.engine.states import StateMachine
-from app.engine.step import StaleSignal, abandon, step
+from app.engine.step import abandon, step
 from app.errors import ExecutionLimitExceeded, StateMachineTypeNotSupported
 from app.metrics import Meter
 from app.sqlite import Database

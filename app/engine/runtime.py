@@ -10,6 +10,7 @@ from app.engine.arns import Arns
 from app.engine.conductor import Conductor
 from app.engine.execution import (
     Execution,
+    StaleSignal,
     Start,
     Status,
     Stop,
@@ -40,7 +41,6 @@ from app.engine.resources import Resources
 from app.engine.resources.connector import Surroundings
 from app.engine.starting import new_execution
 from app.engine.state_tests import StateTests
-from app.engine.step import StaleSignal
 from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
 from app.engine.tokens import PageTokens, TokenMint

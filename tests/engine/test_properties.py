@@ -21,6 +21,7 @@ from app.engine.execution import (
     Frame,
     Phase,
     Signal,
+    StaleSignal,
     Start,
     Status,
     Stop,
@@ -34,7 +35,7 @@ from app.engine.fields import Rules
 from app.engine.history import TERMINAL
 from app.engine.payload import Payload
 from app.engine.states import StateMachine, Task
-from app.engine.step import StaleSignal, step
+from app.engine.step import step
 from app.strict_json import Json
 
 ERRORS = ("Busy", "Rejected", "States.ALL", "States.Timeout", "States.TaskFailed")
