@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin
 
-.PHONY: help install demo test check format bench lock clean
+.PHONY: help install demo test check corpus format bench lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,10 @@ check: .venv/.developed ## what a change must pass: lint, format, types, layers
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+
+CORPUS ?= ../shared/corpus
+corpus: .venv/.developed ## replay executions recorded from AWS (CORPUS=their folder), if they are there
+	@$(RUN)/python -m tests.corpus $(CORPUS) $(if $(ALONE),--alone)
 
 format: .venv/.developed ## put the code into its form
 	$(RUN)/ruff check --fix .
