@@ -64,7 +64,9 @@ def find_api_key(data_dir: Path, given: str | None) -> str:
 def _sentence(response: httpx.Response) -> str:
     try:
         body = response.json()
-        fields = "".join(f"\n  {name}: {text}" for name, text in body.get("fields", {}).items())
-        return f"{body['message']}{fields}"
+        message, fields = body["message"], body.get("fields", {})
+        faults = [f"{name}: {text}" for name, text in fields.items() if text != message]
+        # The message names the first faults itself; they are not said twice.
+        return "\n  ".join([message, *(fault for fault in faults if fault not in message)])
     except (ValueError, KeyError, AttributeError, TypeError):
         return f"The service answered {response.status_code}."

@@ -79,8 +79,19 @@ def test_a_refusal_is_a_sentence_and_status_2(service: SignoffProcess) -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith(b"signoff: ")
-    assert b"task_token: " in done.stderr and b"recipients: " in done.stderr
+    assert done.stderr.count(b"task_token: ") == 1 and done.stderr.count(b"recipients: ") == 1
     assert b"Traceback" not in done.stderr
+
+
+def test_faults_beyond_the_first_are_named_once_too(service: SignoffProcess) -> None:
+    """The sentence has room for five; each of the others has a line of its own."""
+    wrong = {**REQUEST, **{f"typo_{number}": 1 for number in range(7)}}
+
+    done = signoff("mint", "-", environment=as_operator(service), given=dumps(wrong))
+
+    said = done.stderr.decode()
+    assert said.startswith("signoff: 7 fields are wrong. ")
+    assert [said.count(f"typo_{number}: ") for number in range(7)] == [1] * 7
 
 
 def test_a_service_that_is_not_there_is_named() -> None:
