@@ -237,6 +237,7 @@ def _engine(
         account=settings.account,
         region=settings.region,
         functions=functions,
+        endpoints=settings.local.endpoints,
         meter=meter,
     )
 
@@ -303,8 +304,7 @@ def _sites(
 
 def _engine_site(settings: Settings, engine: Engine, border: Border) -> Site:
     app = border.around(create_stepfunctions_app(engine))
-    # The engine takes any credentials, so it never listens where others could reach it.
-    return Site(app, "127.0.0.1", settings.engine_port, "SIGNOFF_ENGINE_PORT")
+    return Site(app, settings.engine_host, settings.engine_port, "SIGNOFF_ENGINE_PORT")
 
 
 def _text(secret: SecretStr | None) -> str | None:

@@ -4,9 +4,10 @@ Options come from the environment (prefix ``SIGNOFF_``). A wrong one stops the s
 that names the variable and says what to set; it never repeats the value, which may be a secret.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import StartRefused
+from app.local_settings import LocalSettings
 
 PREFIX = "SIGNOFF_"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -37,7 +39,10 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    #: the engine takes any credentials; a host that others reach needs engine_open too
+    engine_host: str = "127.0.0.1"
     engine_port: Port = 8083
+    engine_open: bool = False
     inbox_port: Port = 1025
     data_dir: Path = Path(".signoff")
     #: the address people reach this service at; None: http://HOST:PORT, on loopback only
@@ -64,6 +69,8 @@ class Settings(BaseSettings):
     demo_autostart: bool = True
     account: Annotated[str, Field(pattern=r"^\d{12}$")] = "123456789012"
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
+    #: what Step Functions Local calls its own; not SIGNOFF_LOCAL, but variables by their names
+    local: LocalSettings = Field(default_factory=LocalSettings)
 
     @field_validator("base_url")
     @classmethod
@@ -115,6 +122,16 @@ class Settings(BaseSettings):
         return value.upper()
 
     @model_validator(mode="after")
+    def _closed(self) -> Self:
+        if self.engine_host not in LOOPBACK and not self.engine_open:
+            raise ValueError(
+                "SIGNOFF_ENGINE_HOST is an address that others reach, and the engine takes any "
+                "credentials. Set SIGNOFF_ENGINE_OPEN=1 if only those reach it who may do "
+                "everything with it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.base_url is None and self.host not in LOOPBACK:
             raise ValueError(
@@ -131,18 +148,23 @@ class Settings(BaseSettings):
         return f"http://{host}:{self.port}"
 
 
-def load_settings() -> Settings:
-    """The options of this process.
+def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
+    """The options of this process; *given* ones, such as of a command line, before the variables.
 
     Raises:
         StartRefused: names the first wrong variable and what it needs.
     """
+    given = given or {}
     try:
-        return Settings()
+        local = LocalSettings(**{k: v for k, v in given.items() if k in LocalSettings.model_fields})
+        mine = {k: v for k, v in given.items() if k in Settings.model_fields}
+        return Settings(**mine, local=local)
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         reason = fault["msg"].removeprefix("Value error, ").rstrip(".")
         if not fault["loc"]:
             raise StartRefused(reason + ".") from exc
-        name = PREFIX + str(fault["loc"][0]).upper()
+        name = str(fault["loc"][0]).upper()
+        if exc.title == Settings.__name__:
+            name = PREFIX + name
         raise StartRefused(f"{name} cannot be used: {reason}.") from exc

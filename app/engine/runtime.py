@@ -63,6 +63,7 @@ class Engine:
         account: str = "123456789012",
         region: str = "us-east-1",
         functions: Mapping[str, LocalFunction] | None = None,
+        endpoints: Mapping[str, str] | None = None,
         clock: Clock = utc_now,
         meter: Meter = NO_METER,
     ) -> None:
@@ -75,7 +76,7 @@ class Engine:
         self._tokens = TokenMint(key)
         self._machines = Machines(database, self.arns, clock, pages)
         self._executions = Executions(database, self.arns, self._machines, pages, clock)
-        resources = Resources(Surroundings(self.arns, dict(functions or {})))
+        resources = Resources(Surroundings(self.arns, dict(functions or {}), dict(endpoints or {})))
         self._conductor = Conductor(
             database, self._machines, self._executions, resources, self._tokens, clock, meter
         )

@@ -41,9 +41,13 @@ class Driver:
     """
 
     def __init__(
-        self, directory: Path, functions: Mapping[str, LocalFunction] | None = None
+        self,
+        directory: Path,
+        functions: Mapping[str, LocalFunction] | None = None,
+        **options: Any,
     ) -> None:
         self.directory = directory
+        self.options = options  #: more arguments for the engine
         self.clock: StillClock = StillClock()
         self.tokens: list[str] = []  #: what ``park`` was given, in order
         self.calls: list[tuple[str, Json, Invocation]] = []
@@ -57,7 +61,9 @@ class Driver:
     async def start(self) -> None:
         """Open the database and start the engine."""
         self.database = open_database(self.directory)
-        self.engine = Engine(self.database, functions=self.functions, clock=self.clock)
+        self.engine = Engine(
+            self.database, functions=self.functions, clock=self.clock, **self.options
+        )
         await self.engine.start()
 
     async def stop(self) -> None:

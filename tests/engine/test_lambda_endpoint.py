@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -48,15 +49,16 @@ class Lambda(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(autouse=True)
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Lambda, where AWS_ENDPOINT_URL_LAMBDA points."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Lambda)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    yield
+    yield url
     server.shutdown()
     thread.join()
     server.server_close()
@@ -71,6 +73,20 @@ async def test_a_function_elsewhere_is_invoked(driver: Driver) -> None:
     assert (by_name["Payload"], by_name["StatusCode"]) == (42, 200)
     assert by_name["SdkResponseMetadata"] == {"RequestId": "r-1"}
     assert by_arn == 42
+
+
+async def test_the_engines_own_endpoint_goes_before_the_variable(
+    tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Step Functions Local's option names is more special than boto3's variable."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+    driver = Driver(tmp_path, endpoints={"lambda": endpoint})
+    await driver.start()
+
+    output = await driver.output(await driver.run(only(invoked("double")), 21))
+
+    assert output["Payload"] == 42
+    await driver.stop()
 
 
 async def test_a_local_function_comes_first(driver: Driver) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import boto3
@@ -27,6 +27,13 @@ class Surroundings:
 
     arns: Arns
     functions: Mapping[str, LocalFunction]
+    #: where services answer, by boto3's names; the others where boto3's variables say
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+    def has_endpoint(self, service: str) -> bool:
+        """Whether somebody said where *service* answers."""
+        variables = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
+        return service in self.endpoints or any(name in os.environ for name in variables)
 
 
 class Connector(Protocol):
@@ -52,9 +59,9 @@ class ServiceNames:
 class AwsService:
     """An AWS service through boto3, which honours AWS_ENDPOINT_URL_<SERVICE>."""
 
-    def __init__(self, names: ServiceNames, region: str) -> None:
+    def __init__(self, names: ServiceNames, surroundings: Surroundings) -> None:
         self._names = names
-        self._region = region
+        self._surroundings = surroundings
         self._client: Any = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=names.client)
 
@@ -80,7 +87,7 @@ class AwsService:
         names = self._names
         try:
             if self._client is None:
-                self._client = _client(names.client, self._region)
+                self._client = _client(names.client, self._surroundings)
             answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
             return answer
         except ClientError as exc:
@@ -101,25 +108,16 @@ class AwsService:
         )
 
 
-def _client(service: str, region: str) -> Any:
-    session = boto3.session.Session(region_name=region)
-    config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5)
-    variables = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
-    local = any(name in os.environ for name in variables)
-    if local and session.get_credentials() is None:
+def _client(service: str, surroundings: Surroundings) -> Any:
+    session = boto3.session.Session(region_name=surroundings.arns.region)
+    more: dict[str, Any] = {
+        "endpoint_url": surroundings.endpoints.get(service),
+        "config": Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5),
+    }
+    if surroundings.has_endpoint(service) and session.get_credentials() is None:
         # An endpoint of one's own takes any; boto3 does not sign without.
-        return session.client(
-            service,  # type: ignore[call-overload]  # the name is ours
-            config=config,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106  # no secret
-        )
-    return session.client(service, config=config)  # type: ignore[call-overload]
-
-
-def has_endpoint(service: str) -> bool:
-    """Whether an endpoint for *service* is set in the environment."""
-    return f"AWS_ENDPOINT_URL_{service.upper()}" in os.environ or "AWS_ENDPOINT_URL" in os.environ
+        more |= {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    return session.client(service, **more)  # type: ignore[call-overload]  # the name is ours
 
 
 def http_metadata(response: Mapping[str, Any]) -> dict[str, Json]:

@@ -24,7 +24,6 @@ from app.engine.resources.connector import (
     AwsService,
     ServiceNames,
     Surroundings,
-    has_endpoint,
     http_metadata,
     sdk_metadata,
 )
@@ -38,9 +37,8 @@ class LambdaConnector:
     """Invokes functions."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._functions = surroundings.functions
-        self._arns = surroundings.arns
-        self._aws = AwsService(NAMES, surroundings.arns.region)
+        self._surroundings = surroundings
+        self._aws = AwsService(NAMES, surroundings)
 
     async def call(self, dispatch: Dispatch) -> Payload:
         """The function's result, in the shape of its integration.
@@ -57,10 +55,10 @@ class LambdaConnector:
         else:
             parameters = self._parameters(dispatch.arguments)
         name = function_name(parameters["FunctionName"])
-        local = self._functions.get(name)
+        local = self._surroundings.functions.get(name)
         if local is not None:
             return await self._call_local(local, name, parameters, dispatch, direct=direct)
-        if has_endpoint("lambda"):
+        if self._surroundings.has_endpoint("lambda"):
             return await self._call_aws(parameters, direct=direct)
         raise self._not_found(parameters)
 
@@ -124,7 +122,7 @@ class LambdaConnector:
     def _not_found(self, parameters: Mapping[str, Json]) -> StateFailure:
         name = str(parameters["FunctionName"])
         if not name.startswith("arn:"):
-            where = f"{self._arns.region}:{self._arns.account}"
+            where = f"{self._surroundings.arns.region}:{self._surroundings.arns.account}"
             name = f"arn:aws:lambda:{where}:function:{function_name(name)}:$LATEST"
         return self._aws.failure(
             "ResourceNotFoundException", 404, f"Function not found: {name}", str(uuid.uuid4())

@@ -19,7 +19,7 @@ class SqsConnector:
     """Sends messages."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._aws = AwsService(NAMES, surroundings.arns.region)
+        self._aws = AwsService(NAMES, surroundings)
 
     async def call(self, dispatch: Dispatch) -> Payload:
         """What SQS answered.
