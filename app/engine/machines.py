@@ -49,6 +49,7 @@ KEPT_MACHINES = 256  #: parsed definitions in memory
 _DEFAULTS: Mapping[str, Json] = {
     "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
     "tracingConfiguration": {"enabled": False},
+    "encryptionConfiguration": {"type": "AWS_OWNED_KEY"},
 }
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +39,7 @@ def main() -> int:
         verdicts = _replay(cases, options.folder, services, Path(scratch))
     _print_table(verdicts)
     _print_skipped(cases, verdicts)
-    return print_faults(verdicts, tomllib.loads(EXCUSES.read_text(encoding="utf-8")))
+    return print_faults(verdicts, _excuses())
 
 
 def _options() -> argparse.Namespace:
@@ -148,11 +148,17 @@ def _print_cases(why: str, cases: Sequence[Case]) -> None:
         _say(f"    {case.id} {', '.join(case.record['services'])}")
 
 
-def print_faults(verdicts: Sequence[Verdict], excuses: dict[str, dict[str, str]]) -> int:
+def _excuses() -> Mapping[str, str]:
+    """Why a case may differ, by its id."""
+    groups = tomllib.loads(EXCUSES.read_text(encoding="utf-8"))["excuse"]
+    return {case: group["reason"] for group in groups for case in group["cases"]}
+
+
+def print_faults(verdicts: Sequence[Verdict], excuses: Mapping[str, str]) -> int:
     """Each case that differs, with its excuse if it has one; the exit status."""
     unexcused = 0
     for verdict in verdicts:
-        excuse = excuses.get(verdict.case.area, {}).get(verdict.case.id)
+        excuse = excuses.get(verdict.case.id)
         for fault in verdict.faults:
             _say(f"{'differs' if excuse else 'FAILS'}: {verdict.case.id}: {fault}")
         if verdict.faults and excuse:

@@ -20,7 +20,7 @@ import boto3
 from tests.processes import ACCOUNT
 
 REGION = "us-east-1"
-PATIENCE_S = 60  #: for one execution to end
+PATIENCE_S = 40  #: for one execution to end
 #: they answer with all there is in the account: replayed first, one by one
 _WHOLE_ACCOUNT = {"list_activities", "list_state_machines"}
 

@@ -66,6 +66,7 @@ async def test_a_machine_is_described_as_aws_does(driver: Driver) -> None:
         "creationDate": driver.clock.now.timestamp(),
         "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
         "tracingConfiguration": {"enabled": False},
+        "encryptionConfiguration": {"type": "AWS_OWNED_KEY"},
     }
     brief = await driver.engine.describe_state_machine(
         state_machine_arn=arn, included_data="METADATA_ONLY"
