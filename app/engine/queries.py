@@ -5,28 +5,22 @@ evaluated here, with an eye on the clock; any other in a process of its own, whi
 its time is up. Either way it ends within two seconds.
 """
 
-import atexit
-import os
 import re
-import selectors
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
 
+from app.bounded_process import BoundedProcess, GaveUp
 from app.engine import jsonata_library
 from app.engine.failures import QueryFailure
 from app.engine.jsonata_library import QueryError, UndefinedResult
+from app.engine.jsonata_worker import SECONDS
 from app.engine.paths import Scope
 from app.engine.templates import ArrayTemplate, Constant, InvalidTemplate, ObjectTemplate, Template
 from app.strict_json import Json
 
-SECONDS = 1.0  #: for one expression
 MAX_CHARS = 10_000
-_START_SECONDS = 10.0  # for the process to come up, once
 
 _NAME = re.compile(r"\$([A-Za-z_]\w*)(?!\w*\s*:=)")
 _BOUND = re.compile(r"\$([A-Za-z_]\w*)\s*:=|function\s*\(([^)]*)\)|λ\s*\(([^)]*)\)")
@@ -58,7 +52,7 @@ class Query:
         try:
             if self.cheap:
                 return jsonata_library.evaluate(self.text, bindings, seed, SECONDS)
-            return _WORKER.evaluate(self.text, bindings, seed)
+            return _ask(self.text, bindings, seed)
         except UndefinedResult:
             raise self.failure("returned nothing (undefined).") from None
         except QueryError as exc:
@@ -150,78 +144,16 @@ def compile_query_template(value: Json, field: str, location: str) -> Template:
     return Constant(value)
 
 
-class _Worker:
-    """The process for what is not cheap: started when first needed, and again after a kill."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def evaluate(self, text: str, bindings: Mapping[str, Json], seed: float) -> Json:
-        request = orjson.dumps([text, bindings, seed, SECONDS]) + b"\n"
-        process = self._running()
-        try:
-            answer = _exchange(process, request, SECONDS)
-        except (OSError, TimeoutError, ValueError) as exc:
-            self.stop()
-            raise QueryError(f"D1012: Expression evaluation timeout: {SECONDS} s") from exc
-        kind, *rest = answer
-        if kind == "value":
-            return rest[0]
-        raise UndefinedResult() if kind == "undefined" else QueryError(rest[0])
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            command = [sys.executable, "-m", "app.engine.jsonata_worker"]
-            self._process = subprocess.Popen(  # noqa: S603  # our own module
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-            )
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe is not None  # noqa: S101  # asked for above
-                os.set_blocking(pipe.fileno(), False)
-            # Its start is not the expression's time.
-            _exchange(self._process, b'["1",{},0,1]\n', _START_SECONDS)
-        return self._process
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None  # noqa: S101  # asked for at its start
-                pipe.close()
-            process.wait()
+def _ask(text: str, bindings: Mapping[str, Json], seed: float) -> Json:
+    """What the expression yields in the process that may be killed."""
+    try:
+        kind, *rest = _WORKER.ask([text, bindings, seed, SECONDS])
+    except GaveUp as exc:
+        raise QueryError(f"D1012: Expression evaluation timeout: {SECONDS} s") from exc
+    if kind == "value":
+        return rest[0]
+    raise UndefinedResult() if kind == "undefined" else QueryError(rest[0])
 
 
-def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> list[Json]:
-    """Write a line, read a line.
-
-    Raises:
-        TimeoutError: not in time.
-        OSError: the process is gone.
-        ValueError: the answer is cut.
-    """
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101  # pipes
-    end, answer, unsent = time.monotonic() + seconds, b"", memoryview(request)
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdin, selectors.EVENT_WRITE)
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not answer.endswith(b"\n"):
-            ready = selector.select(max(0.0, end - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            for key, _ in ready:
-                if key.fileobj is process.stdout:
-                    piece = os.read(key.fd, 2**20)
-                    if not piece:
-                        raise BrokenPipeError
-                    answer += piece
-                elif unsent:
-                    unsent = unsent[os.write(key.fd, unsent[:65_536]) :]
-                else:
-                    selector.unregister(key.fileobj)
-    decoded: list[Json] = orjson.loads(answer)
-    return decoded
-
-
-_WORKER = _Worker()
-atexit.register(_WORKER.stop)
+#: for what is not cheap
+_WORKER = BoundedProcess("app.engine.jsonata_worker", ["1", {}, 0, 1], SECONDS)

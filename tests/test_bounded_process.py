@@ -1,0 +1,55 @@
+"""Work that may never end, in a process that can be killed."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from app.bounded_process import BoundedProcess, GaveUp
+
+CHILD = "tests.bounded_child"
+
+
+@pytest.fixture
+def child() -> Iterator[BoundedProcess]:
+    """A process that was not started yet."""
+    process = BoundedProcess(CHILD, "ready", 0.3)
+    yield process
+    process.stop()
+
+
+def test_a_question_is_answered(child: BoundedProcess) -> None:
+    """Whatever is JSON goes there and back, longer than a pipe holds too."""
+    long = ["é" * 100_000, {"a": None}]
+
+    assert child.ask(long) == long
+    assert child.ask("again") == "again"
+
+
+@pytest.mark.parametrize("order", ["forever", "die", "eat"])
+def test_what_takes_too_much_is_given_up_and_the_next_is_answered(
+    child: BoundedProcess, order: str
+) -> None:
+    """Time, memory or life: the caller gets an error, and another process for the next."""
+    with pytest.raises(GaveUp):
+        child.ask(order)
+
+    assert child.ask("next") == "next"
+
+
+def test_a_module_that_cannot_start_is_given_up() -> None:
+    """The caller gets an error, not a hang."""
+    with pytest.raises(GaveUp):
+        BoundedProcess("tests.no_such_module", "ready", 0.3).ask("anything")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no alarm")
+def test_an_orphan_ends_by_itself() -> None:
+    """A child whose parent cannot kill it any more does not go on forever."""
+    command = [sys.executable, "-m", CHILD]
+
+    done = subprocess.run(command, input=b'"forever"\n', timeout=30, check=False)
+
+    assert done.returncode == -signal.SIGALRM
