@@ -3,6 +3,8 @@
 import secrets
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.approvals.keyring import KeyRing
 from app.errors import StartRefused
@@ -63,6 +65,13 @@ def test_keys_have_stable_ids_and_unrelated_purposes() -> None:
     assert first.newest.derive("link") == again.newest.derive("link")
     derived = {key.derive(purpose) for key in first.keys for purpose in ("link", "form", "wrap")}
     assert len(derived) == 6
+
+
+def test_keys_are_derived_as_rfc_5869_says() -> None:
+    """The library that implements the standard derives the same key."""
+    library = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"signoff link")
+
+    assert KeyRing([KEY]).newest.derive("link") == library.derive(KEY.encode())
 
 
 def test_a_key_does_not_show_itself() -> None:
