@@ -2,7 +2,9 @@
 
 A path begins with ``$`` (the data at hand), ``$$`` (the context object) or ``$name`` (a variable).
 Nearly all paths are plain (``$.a.b[0]``): they are parsed here and read by indexing. The rest
-(wildcards, slices, filters, ``..``) goes to the JSONPath library, and yields a list.
+(wildcards, slices, filters, ``..``) goes to the JSONPath library, and yields a list. What a search
+may cost is bounded: a cheap one is made here, any other in a process of its own, which is killed
+when its time is up.
 
 The texts of `PathError` are AWS's (its library is Jayway's).
 """
@@ -10,18 +12,17 @@ The texts of `PathError` are AWS's (its library is Jayway's).
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from random import Random
+from statistics import pstdev
 from typing import Protocol
 
-import jsonpath
-
+from app.bounded_process import BoundedProcess, GaveUp
+from app.engine import jsonpath_library, jsonpath_worker
+from app.engine.jsonpath_library import SearchError
 from app.errors import SignoffError
 from app.strict_json import Json
 
 MAX_PATH_CHARS = 4_096
-MAX_DESCENTS = 2  #: how often a path may say ``..``
-MAX_MATCHES = 100_000  #: what one path may select, so that ``$..*..*`` cannot eat the memory
 
 
 class PathError(SignoffError):
@@ -56,7 +57,8 @@ class Path:
     root: str  #: "$", "$$" or the name of a variable
     #: the plain path's keys and indexes; None when the library has to read it
     steps: tuple[str | int, ...] | None
-    query: jsonpath.JSONPath | jsonpath.CompoundJSONPath | None = None
+    search: str | None = None  #: what the library is to search in the root; None for a plain path
+    cheap: bool = True  #: whether that search may be made here
     function: str | None = None  #: ``length`` in ``$.items.length()``
 
     @property
@@ -107,15 +109,22 @@ class Path:
         return _place(data, self.steps, value)
 
     def _search(self, data: Json) -> list[Json]:
-        assert self.query is not None  # noqa: S101  # a path is plain or has a query
+        assert self.search is not None  # noqa: S101  # a path is plain or has a search
         try:
-            matches = islice(self.query.finditer(data), MAX_MATCHES + 1)
-            found = [match.obj for match in matches]
-        except (jsonpath.JSONPathError, RecursionError) as exc:
-            raise PathError(f"Invalid path '{self.text}'") from exc
-        if len(found) > MAX_MATCHES:
-            raise PathError(f"Invalid path '{self.text}' : it selects too many values")
+            if self.cheap:
+                return jsonpath_library.search(self.search, data)
+            kind, answer = _PROCESS.ask([self.search, data])
+        except SearchError as exc:
+            raise PathError(f"Invalid path '{self.text}' : {exc.message}") from exc
+        except GaveUp as exc:
+            raise PathError(f"Invalid path '{self.text}' : it takes too long") from exc
+        if kind == "error":
+            raise PathError(f"Invalid path '{self.text}' : {answer}")
+        found: list[Json] = answer
         return found
+
+
+_PROCESS = BoundedProcess("app.engine.jsonpath_worker", ["$", None], jsonpath_worker.SECONDS)
 
 
 def compile_path(text: str) -> Path:
@@ -134,7 +143,8 @@ def compile_path(text: str) -> Path:
     steps = _plain_steps(rest)
     if steps is not None:
         return Path(text, root, steps, function=function)
-    return Path(text, root, None, _query(rest), function)
+    searched = _checked_search(rest)
+    return Path(text, root, None, searched, jsonpath_library.is_cheap(searched), function)
 
 
 def compile_reference_path(text: str) -> Path:
@@ -158,8 +168,7 @@ _STEP = re.compile(
     """,
     re.VERBOSE,
 )
-_PATTERN = re.compile(r"=~|\b(?:match|search)\s*\(")
-_FUNCTION = re.compile(r"\.(length|min|max|avg|sum|first|last|keys)\(\)$")
+_FUNCTION = re.compile(r"\.(length|min|max|avg|stddev|sum|first|last|keys)\(\)$")
 
 
 def _plain_steps(rest: str) -> tuple[str | int, ...] | None:
@@ -190,18 +199,12 @@ def _split_function(rest: str) -> tuple[str, str | None]:
     return (rest[: match.start()], match[1]) if match else (rest, None)
 
 
-def _query(rest: str) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
-    # What could take time without end: a path within a path over the whole data, searches within
-    # searches, and regular expressions that backtrack.
-    if "$" in rest or rest.count("..") > MAX_DESCENTS or _PATTERN.search(rest):
-        raise InvalidPath("The JSONPath is too costly to be evaluated.")
+def _checked_search(rest: str) -> str:
     try:
-        return _ENVIRONMENT.compile("$" + rest)
-    except (jsonpath.JSONPathError, RecursionError) as exc:
-        raise InvalidPath("The JSONPath cannot be understood.") from exc
-
-
-_ENVIRONMENT = jsonpath.JSONPathEnvironment()
+        jsonpath_library.compiled("$" + rest)
+    except SearchError as exc:
+        raise InvalidPath(exc.message) from exc
+    return "$" + rest
 
 
 def _variable(name: str, scope: Scope) -> Json:
@@ -288,14 +291,19 @@ _JAVA_TYPES: Mapping[type, str] = {
 def _apply(function: str, found: Json, text: str) -> Json:
     try:
         return _FUNCTIONS[function](found)
-    except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as exc:
+    except (TypeError, ValueError, LookupError, AttributeError, ZeroDivisionError) as exc:
         raise PathError(f"Invalid path '{text}' : {function}() cannot be applied") from exc
 
 
 def _numbers(found: Json) -> list[float]:
+    """The numbers of an array; what is computed of them is a decimal number in AWS's library."""
     if not isinstance(found, list):
         raise TypeError
-    return [item for item in found if isinstance(item, int | float) and not isinstance(item, bool)]
+    return [
+        float(item)
+        for item in found
+        if isinstance(item, int | float) and not isinstance(item, bool)
+    ]
 
 
 _FUNCTIONS: Mapping[str, Callable[[Json], Json]] = {
@@ -304,6 +312,7 @@ _FUNCTIONS: Mapping[str, Callable[[Json], Json]] = {
     "max": lambda found: max(_numbers(found)),
     "sum": lambda found: sum(_numbers(found)),
     "avg": lambda found: sum(_numbers(found)) / len(_numbers(found)),
+    "stddev": lambda found: pstdev(_numbers(found)),
     "first": lambda found: found[0],
     "last": lambda found: found[-1],
     "keys": lambda found: list(found.keys()),
