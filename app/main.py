@@ -20,7 +20,7 @@ from app.approvals.channels import Channel
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.function import SignoffFunction
 from app.approvals.keyring import KeyRing
-from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
@@ -263,7 +263,7 @@ def _for_people(
     meter: PrometheusMeter,
 ) -> tuple[DecisionPages, MailWorker]:
     templates = environment(settings.templates_dir)
-    languages = Languages.load(settings.templates_dir, settings.time_zone, settings.language)
+    languages = load_languages(settings.templates_dir, settings.time_zone, settings.language)
     pages = DecisionPages(
         service=approvals,
         nonces=links,

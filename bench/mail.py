@@ -12,7 +12,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.keyring import KeyRing
-from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
@@ -61,7 +61,7 @@ async def _filled(store: SqliteStore, port: int) -> MailWorker:
     service = ApprovalService(store=store, targets={"none": _NOWHERE}, links=links, sealer=sealer)
     await asyncio.gather(*(service.mint(_request(number)) for number in range(MAILS // 2)))
     writer = MailWriter(
-        environment(), Languages.load(), mail_from=Mailbox("signoff@example.com"), link=service.link
+        environment(), load_languages(), mail_from=Mailbox("signoff@example.com"), link=service.link
     )
     channel = SmtpChannel(SmtpServer.parse(f"smtp://127.0.0.1:{port}"))
     return MailWorker(store=store, writer=writer, channel=channel)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
 from app.approvals.pages import DecisionPages
@@ -28,7 +28,7 @@ def test_one_file_of_the_operators_replaces_ours(tmp_path: Path) -> None:
     put(tmp_path, "mail/request.txt", "Acme asks: {{ title }}\n")
     writer = MailWriter(
         environment(tmp_path),
-        Languages.load(tmp_path),
+        load_languages(tmp_path),
         mail_from=Mailbox("ok@example.com"),
         link=lambda of, recipient, action: "https://signoff.example.com/d/x",
     )
@@ -48,7 +48,7 @@ async def test_a_style_of_the_operators_is_allowed_by_the_policy(tmp_path: Path)
     pages = DecisionPages(
         service=service,
         nonces=service.links,
-        languages=Languages.load(tmp_path),
+        languages=load_languages(tmp_path),
         templates=environment(tmp_path),
         clock=lambda: NOW,
         base_url=BASE_URL,

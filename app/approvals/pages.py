@@ -17,7 +17,6 @@ from hashlib import sha256
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from app.approvals.afterwards import Afterwards, Onlooker, afterwards, is_open
@@ -109,6 +108,18 @@ class FormNonces(Protocol):
     def check_form_nonce(self, holder: Holder, nonce: str, now: datetime) -> None: ...
 
 
+class Template(Protocol):
+    """Words in, text out."""
+
+    def render(self, **words: Any) -> str: ...
+
+
+class Templates(Protocol):
+    """What the pages need of a template engine: Jinja2's environment has it."""
+
+    def get_template(self, name: str, /) -> Template: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     """Why the form is shown once more."""
@@ -129,7 +140,7 @@ class DecisionPages:
         service: Decisions,
         nonces: FormNonces,
         languages: Languages,
-        templates: Environment,
+        templates: Templates,
         clock: Clock,
         base_url: str,
     ) -> None:

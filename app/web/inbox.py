@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.inbox import KEPT, Inbox, Received
 from app.templating import environment
 
@@ -54,7 +54,7 @@ class InboxPages:
 
     def __init__(self, inbox: Inbox, templates: Environment) -> None:
         self._inbox = inbox
-        self._reader = Languages.load().reader()
+        self._reader = load_languages().reader()
         self._list = templates.get_template("inbox/list.html")
         self._message = templates.get_template("inbox/message.html")
         parts = (templates.get_template(f"{name}/style.css").render() for name in _STYLES)

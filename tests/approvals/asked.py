@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from app.approvals.keyring import KeyRing
-from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
@@ -33,7 +33,7 @@ from app.templating import environment
 NOW = datetime(2025, 11, 12, 8, 41, tzinfo=UTC)
 BASE_URL = "https://signoff.example.com"
 TEMPLATES = environment()
-LANGUAGES = Languages.load()
+LANGUAGES = load_languages()
 
 MARC = Recipient("marc@example.com", "Marc", "en", "Europe/Berlin")
 LENA = Recipient("lena@example.com", "Lena Vogt", None, "Europe/Berlin")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.approvals.model import Action, CommentRule, Recipient, Success
 from app.errors import StartRefused
 
@@ -31,7 +32,7 @@ def someone(language: str | None = None, zone: str | None = None) -> Recipient:
 def with_file(directory: Path, name: str, text: str) -> Languages:
     (directory / "languages").mkdir(exist_ok=True)
     (directory / "languages" / name).write_text(text, encoding="utf-8")
-    return Languages.load(directory)
+    return load_languages(directory)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,14 @@ def test_dates_stand_in_the_readers_zone_with_its_name(
     zone: str | None, moment: datetime, shown: str
 ) -> None:
     """A date is shown on the reader's own clock, and the zone is named."""
-    reader = Languages.load().reader(someone(zone=zone))
+    reader = load_languages().reader(someone(zone=zone))
 
     assert reader.full(moment) == shown
 
 
 def test_short_dates_name_the_year_only_when_it_is_another() -> None:
     """A date of this year needs no year; one of another year has it."""
-    reader = Languages.load().reader(someone(zone="Europe/Berlin"))
+    reader = load_languages().reader(someone(zone="Europe/Berlin"))
     next_year = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
 
     shown = [
@@ -80,7 +81,7 @@ def test_short_dates_name_the_year_only_when_it_is_another() -> None:
 
 def test_an_unknown_language_is_answered_in_english() -> None:
     """Whoever asks for a language we lack is spoken to in English."""
-    reader = Languages.load().reader(someone(language="tlh"))
+    reader = load_languages().reader(someone(language="tlh"))
 
     assert reader.say("page.you_act_as", address="m@example.com") == "You act as m@example.com."
 
@@ -108,7 +109,7 @@ def test_a_new_language_is_one_file(tmp_path: Path, tag: str) -> None:
 def test_who_names_no_language_gets_the_services(tmp_path: Path) -> None:
     """A service can speak another language than English to whoever names none, or none it has."""
     with_file(tmp_path, "de.toml", GERMAN)
-    languages = Languages.load(tmp_path, "Europe/Berlin", "de")
+    languages = load_languages(tmp_path, "Europe/Berlin", "de")
 
     said = [
         languages.reader(someone(tag)).say("page.you_act_as", address="m@example.com")
@@ -125,7 +126,7 @@ def test_who_names_no_language_gets_the_services(tmp_path: Path) -> None:
 def test_a_service_language_without_a_file_stops_the_start() -> None:
     """The sentence names the setting and the languages there are."""
     with pytest.raises(StartRefused, match=r"SIGNOFF_LANGUAGE has no file .*: en"):
-        Languages.load(default_tag="tlh")
+        load_languages(default_tag="tlh")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_service_language_without_a_file_stops_the_start() -> None:
 )
 def test_what_workflows_say_is_never_a_format(text: str) -> None:
     """Braces and percent signs in a title stay as they are."""
-    reader = Languages.load().reader()
+    reader = load_languages().reader()
 
     subject = reader.say("mail.subject", title=text, when="now")
 
@@ -144,7 +145,7 @@ def test_what_workflows_say_is_never_a_format(text: str) -> None:
 def test_unknown_actions_are_called_by_their_label() -> None:
     """An action we have no word for is named as the workflow labels it."""
     action = Action("hold", "Hold {until} Monday", "default", CommentRule.NONE, Success({}))
-    reader = Languages.load().reader()
+    reader = load_languages().reader()
 
     assert reader.say_action(action, "ask", title="Pay") == "Hold {until} Monday: Pay?"
 
@@ -175,4 +176,4 @@ def test_a_wrong_language_file_stops_the_start(tmp_path: Path, text: str, reason
 def test_a_missing_templates_directory_stops_the_start(tmp_path: Path) -> None:
     """A directory of templates that is not there is named as a setting to mend."""
     with pytest.raises(StartRefused, match="SIGNOFF_TEMPLATES_DIR is not a directory"):
-        Languages.load(tmp_path / "gone")
+        load_languages(tmp_path / "gone")

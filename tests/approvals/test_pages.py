@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
 from app.approvals.model import (
     Action,
     Approval,
@@ -840,7 +840,7 @@ async def test_refusals_are_in_the_language_of_the_recipient(
     german = DecisionPages(
         service=service,
         nonces=service.links,
-        languages=Languages.load(tmp_path),
+        languages=load_languages(tmp_path),
         templates=TEMPLATES,
         clock=lambda: service.now,
         base_url=BASE_URL,
