@@ -99,7 +99,7 @@ def _already(onlooker: Onlooker, decision: Decision, action: Action) -> Afterwar
     if decision.recipient == onlooker.holder.recipient:
         sentence = say(action, "already_you", when=when)
     else:
-        who = request.recipients[decision.recipient].display
+        who = request.recipient(decision.recipient).display
         sentence = say(action, "already", who=who, when=when)
     return Afterwards(
         status=409,

@@ -28,7 +28,7 @@ from app.approvals.protocol import (
 )
 from app.approvals.reconcile import Trail
 from app.approvals.seal import Sealer
-from app.approvals.store import Approvals, Lease, Owed
+from app.approvals.store import Approvals, Lease, Owed, Stored
 from app.approvals.targets import Target, TargetBusy, TargetDown, TargetRefused, TaskGone
 from app.clock import Clock, utc_now
 from app.errors import StoreError
@@ -90,6 +90,21 @@ class Delivery:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
+
+    async def heartbeat(self, stored: Stored) -> None:
+        """Tell the workflow that the task of *stored* is still worked on.
+
+        Raises:
+            TaskGone, TargetBusy, TargetRefused: the workflow was not told.
+        """
+        target = self._targets.get(stored.approval.target)
+        if target is None:
+            raise TargetRefused("this process does not know the target")
+        try:
+            token = self._sealer.open(stored.sealed_token, stored.approval.id)
+        except ValueError as exc:
+            raise TargetRefused("the task token cannot be opened") from exc
+        await target.heartbeat(token)
 
     async def idle(self) -> None:
         """Wait until no attempt is under way."""
@@ -179,5 +194,5 @@ async def _send(target: Target, token: str, payload: Payload) -> Settled:
     if payload.output is not None:
         await target.succeed(token, payload.output)
         return Settled(State.DELIVERED, "SendTaskSuccess was accepted")
-    await target.fail(token, payload.error or "", payload.cause or "")
+    await target.fail(token, payload.error, payload.cause)
     return Settled(State.DELIVERED, "SendTaskFailure was accepted")

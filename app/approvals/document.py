@@ -10,6 +10,7 @@ from datetime import datetime
 
 from app.approvals.model import (
     Action,
+    Callback,
     CommentRule,
     Failure,
     Outcome,
@@ -90,14 +91,24 @@ def _read_action(document: Json) -> Action:
         label=document["label"],
         style=document["style"],
         comment=_COMMENT_RULES[document["comment"]],
-        outcome=_read_outcome(document["outcome"]),
+        outcome=_read_action_outcome(document["outcome"]),
     )
 
 
-def _outcome_document(outcome: Outcome) -> Json:
+def _outcome_document(outcome: Outcome | Callback) -> Json:
+    if isinstance(outcome, Callback):
+        callback = {"type": outcome.type, "content": outcome.content}
+        return {"callback": callback | {"takes_parameters": outcome.takes_parameters}}
     if isinstance(outcome, Success):
         return {"output": outcome.output}
     return _present(error=outcome.error, cause=outcome.cause)
+
+
+def _read_action_outcome(document: Json) -> Outcome | Callback:
+    callback = document.get("callback")
+    if callback is None:
+        return _read_outcome(document)
+    return Callback(callback["type"], callback["content"], callback["takes_parameters"])
 
 
 def _read_outcome(document: Json) -> Outcome:

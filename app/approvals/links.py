@@ -31,6 +31,7 @@ class LinkSigner:
         self._prefix = base_url.rstrip("/") + "/d/"
         self._key_id = ring.newest.id
         self._links = _signers(ring, "link")
+        self._callbacks = _signers(ring, "callback")
         self._forms = _signers(ring, "form")
 
     def url(self, holder: Holder) -> str:
@@ -39,8 +40,7 @@ class LinkSigner:
 
     def sign(self, holder: Holder) -> str:
         """The last path segment of `url`."""
-        value = f"{holder.approval_id}.{holder.recipient}.{holder.action}.{self._key_id}"
-        return _sign(self._links[self._key_id], value)
+        return _signed(holder, self._key_id, self._links)
 
     def holder(self, link: str) -> Holder:
         """Who may do what, says *link* (the last path segment).
@@ -48,12 +48,15 @@ class LinkSigner:
         Raises:
             UnknownLink: for every link that does not hold, whatever is wrong with it.
         """
-        value = _verified(link, MAX_LINK, self._links)
-        if value is None:
-            raise UnknownLink()
-        # We signed exactly this text, so it has exactly this form.
-        approval_id, recipient, action, _ = value.split(".")
-        return Holder(approval_id, int(recipient), int(action))
+        return _holder(link, self._links)
+
+    def sign_callback(self, holder: Holder) -> str:
+        """The ``data`` of a callback URL; it opens no page under ``/d/``, nor the other way."""
+        return _signed(holder, self._key_id, self._callbacks)
+
+    def callback_holder(self, data: str) -> Holder:
+        """Who may do what, says the ``data`` of a callback URL. Raises as `holder`."""
+        return _holder(data, self._callbacks)
 
     def form_nonce(self, holder: Holder, now: datetime) -> str:
         """A nonce for the form that *holder* is shown *now*; good for 30 minutes."""
@@ -98,6 +101,11 @@ def _signers(ring: KeyRing, purpose: str) -> dict[str, _Signer]:
     return {key.id: _Signer(key.derive(purpose), salt) for key in ring.keys}
 
 
+def _signed(holder: Holder, key_id: str, signers: dict[str, _Signer]) -> str:
+    value = f"{holder.approval_id}.{holder.recipient}.{holder.action}.{key_id}"
+    return _sign(signers[key_id], value)
+
+
 def _sign(signer: _Signer, value: str) -> str:
     return f"{value}.{signer.signature(value)}"
 
@@ -111,6 +119,15 @@ def _verified(text: str, limit: int, signers: dict[str, _Signer]) -> str | None:
     if signer is None:
         return None
     return value if compare_digest(_sign(signer, value).encode(), text.encode()) else None
+
+
+def _holder(text: str, signers: dict[str, _Signer]) -> Holder:
+    value = _verified(text, MAX_LINK, signers)
+    if value is None:
+        raise UnknownLink()
+    # We signed exactly this text, so it has exactly this form.
+    approval_id, recipient, action, _ = value.split(".")
+    return Holder(approval_id, int(recipient), int(action))
 
 
 def _form(holder: Holder, issued: str) -> str:

@@ -69,6 +69,10 @@ class Recipient:
         return self.name or self.email
 
 
+#: whoever has a link of a request that names no recipients
+ANYONE = Recipient("")
+
+
 @dataclass(frozen=True, slots=True)
 class Success:
     """The task completes with this output (SendTaskSuccess)."""
@@ -88,6 +92,18 @@ Outcome = Success | Failure
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """What an action of the sfn-callback-urls API does, as it was given (`compat_request.py`).
+
+    What the workflow is told may depend on how the link is used; so it comes with the decision.
+    """
+
+    type: str  #: "success", "failure", "heartbeat" or "post"
+    content: Json  #: the members of the action that matter for its type
+    takes_parameters: bool  #: the query fills the templates in it
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """One thing a recipient can do."""
 
@@ -95,7 +111,7 @@ class Action:
     label: str  #: the button's words
     style: str  #: "primary", "danger" or "default"
     comment: CommentRule
-    outcome: Outcome
+    outcome: Outcome | Callback
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +122,7 @@ class Request:
     message: str | None
     facts: tuple[tuple[str, str], ...]
     requester: Person | None
-    recipients: tuple[Recipient, ...]
+    recipients: tuple[Recipient, ...]  #: empty: the links were handed to the caller, mailed to none
     actions: tuple[Action, ...]
     expires_at: datetime
     on_expiry: Outcome | None  #: what the workflow is told when nobody decides; None: nothing
@@ -119,6 +135,10 @@ class Request:
                 return action
         raise KeyError(name)
 
+    def recipient(self, index: int) -> Recipient:
+        """Who holds the links of recipient number *index*: nobody we know, if none was named."""
+        return self.recipients[index] if self.recipients else ANYONE
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -127,7 +147,7 @@ class Decision:
     id: str  #: 128 random bits, hex, drawn by the request that recorded it
     action: str  #: the action's name
     recipient: int  #: index into the request's recipients
-    by: str  #: that recipient's address
+    by: str  #: that recipient's address; empty if none was named
     at: datetime
     comment: str | None
 

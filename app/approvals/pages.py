@@ -225,7 +225,7 @@ class DecisionPages:
             approval = await self._service.find(holder)
         except SignoffError:
             return self._languages.reader()
-        return self._languages.reader(approval.request.recipients[holder.recipient])
+        return self._languages.reader(approval.request.recipient(holder.recipient))
 
     def _check_origin(self, submission: Submission) -> None:
         """Browsers say where a form was; ours can only have been here.
@@ -244,7 +244,7 @@ class DecisionPages:
         Once the request is no longer open, an old nonce or an empty box is no fault any more: the
         page then says what became of the request.
         """
-        reader = self._languages.reader(approval.request.recipients[holder.recipient])
+        reader = self._languages.reader(approval.request.recipient(holder.recipient))
         action = approval.request.actions[holder.action]
         open_ = is_open(approval, now)
         try:
@@ -284,7 +284,7 @@ class DecisionPages:
         fault: _Fault | None,
         wants_json: bool,
     ) -> Answer:
-        reader = self._languages.reader(approval.request.recipients[holder.recipient])
+        reader = self._languages.reader(approval.request.recipient(holder.recipient))
         words = self._form_words(holder, approval, reader, now)
         if wants_json:
             return self._answer_json(*_form_twin(words, approval, fault))
@@ -320,7 +320,7 @@ class DecisionPages:
             "otherwise": reader.say("page.otherwise"),
             "expiry": deadline(request, reader, reader.full(request.expires_at)),
             "you_act_as": reader.say(
-                "page.you_act_as", address=request.recipients[holder.recipient].email
+                "page.you_act_as", address=request.recipient(holder.recipient).email
             ),
         }
 
@@ -338,7 +338,7 @@ class DecisionPages:
     def _afterwards_page(
         self, holder: Holder, approval: Approval, now: datetime, answered: bool, wants_json: bool
     ) -> Answer:
-        reader = self._languages.reader(approval.request.recipients[holder.recipient])
+        reader = self._languages.reader(approval.request.recipient(holder.recipient))
         view = afterwards(Onlooker(approval, holder, reader, now, answered))
         if wants_json:
             return self._answer_json(view.status, _afterwards_twin(view))

@@ -14,15 +14,17 @@ answer on expiry, that answer is owed and delivered like a decision, with its ow
 approval ever has a decision, and nothing but ``on_expiry`` is ever sent for one.
 """
 
-from base64 import b32encode
+from base64 import b32decode, b32encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from secrets import token_bytes
 from types import MappingProxyType
 
 from app.approvals.model import (
     Approval,
+    Callback,
     Decision,
     Failure,
     Outcome,
@@ -87,7 +89,17 @@ def approval_id(target: str, task_token: str) -> str:
     strength, so the id gives nothing away.
     """
     digest = sha256(b"signoff approval\0" + target.encode() + b"\0" + task_token.encode()).digest()
-    return b32encode(digest[:16]).decode().rstrip("=").lower()
+    return _id(digest[:16])
+
+
+def new_approval_id() -> str:
+    """An id of the same form from 128 random bits, for a mint that shall not find another."""
+    return _id(token_bytes(16))
+
+
+def id_as_hex(approval_id: str) -> str:
+    """The 128 bits of an id as 32 hexadecimal digits."""
+    return b32decode(approval_id.upper() + "======").hex()
 
 
 def as_of(approval: Approval, now: datetime) -> Approval:
@@ -103,7 +115,7 @@ def as_of(approval: Approval, now: datetime) -> Approval:
 
 
 def decision_payload(approval_id: str, request: Request, decision: Decision) -> Payload:
-    """What the workflow is told about *decision*."""
+    """What the workflow is told about *decision*; a callback's answer came with it instead."""
     mark: Json = {
         "id": approval_id,
         "action": decision.action,
@@ -113,7 +125,9 @@ def decision_payload(approval_id: str, request: Request, decision: Decision) -> 
         "decision_id": decision.id,
     }
     action = request.action(decision.action)
-    who = _named(request.recipients[decision.recipient])
+    if isinstance(action.outcome, Callback):
+        raise TypeError("a callback's answer is given by its caller")
+    who = _named(request.recipient(decision.recipient))
     sentence = f"{who} chose {action.label} at {iso(decision.at)} (decision_id={decision.id})."
     return _payload(action.outcome, mark, decision.comment or sentence)
 
@@ -165,6 +179,10 @@ def _payload(outcome: Outcome, mark: Json, cause: str) -> Payload:
 def _marked(outcome: Success, mark: Json) -> Json:
     output = outcome.output
     return {**output, "approval": mark} if isinstance(output, dict) else output
+
+
+def _id(bits: bytes) -> str:
+    return b32encode(bits).decode().rstrip("=").lower()
 
 
 def _named(recipient: Recipient) -> str:

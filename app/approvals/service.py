@@ -17,6 +17,7 @@ from secrets import token_hex
 
 from app.approvals.audit import check_chain
 from app.approvals.delivery import Delivery, Settlement
+from app.approvals.document import request_document
 from app.approvals.fields import clean_text
 from app.approvals.links import LinkSigner
 from app.approvals.model import (
@@ -26,6 +27,8 @@ from app.approvals.model import (
     Decision,
     Holder,
     Notice,
+    Payload,
+    Request,
     State,
 )
 from app.approvals.protocol import (
@@ -34,11 +37,12 @@ from app.approvals.protocol import (
     as_of,
     decision_payload,
     expiry_payload,
+    new_approval_id,
 )
 from app.approvals.request import MintBody, read_comment, read_mint, read_notice
 from app.approvals.seal import Sealer
 from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed
-from app.approvals.targets import Target
+from app.approvals.targets import Target, TaskGone
 from app.clock import Clock, iso, utc_now
 from app.errors import (
     BadRequest,
@@ -50,7 +54,7 @@ from app.errors import (
     UnknownLink,
 )
 from app.metrics import NO_METER, Meter
-from app.strict_json import Json
+from app.strict_json import Json, canonical
 
 log = logging.getLogger(__name__)
 
@@ -190,6 +194,27 @@ class ApprovalService:
             return Minted(approval, self._minted_links(approval), True, mint.warnings)
         return await self._minted_before(new.id, mint)
 
+    async def open(self, task_token: str, request: Request) -> Approval:
+        """A new approval of *task_token*, each time: callers of the sfn-callback-urls API may ask
+        again for the same token, and then have two approvals of which the workflow takes one.
+        """
+        now, new_id = self._clock(), new_approval_id()
+        document = request_document(request)
+        await self._store.mint(
+            NewApproval(
+                id=new_id,
+                target=self._target,
+                request=request,
+                document=document,
+                fingerprint=sha256(canonical(document)).digest(),
+                sealed_token=self._sealer.seal(task_token, new_id),
+                created_at=now,
+            )
+        )
+        self._meter.count("mints", result="created")
+        log.info("approval minted", extra={"approval": new_id})
+        return Approval(new_id, self._target, request, State.PENDING, now)
+
     def holder(self, link: str) -> Holder:
         """Who may do what, says *link* (the last path segment). No store is asked.
 
@@ -219,11 +244,13 @@ class ApprovalService:
         comment: str | None,
         from_ip: str | None,
         user_agent: str | None,
+        payload: Payload | None = None,
     ) -> Decided:
         """Record that *holder* does what the link says, and tell the workflow.
 
         *approval* is what `find` gave; whether it may still be decided is asked once more, in the
-        transaction that records.
+        transaction that records. *payload* is what the workflow is told by a `Callback`; all other
+        actions know it themselves.
 
         When somebody decided before, or it is too late, nothing changes and the answer says so.
         The answer waits a few seconds for the workflow, not longer.
@@ -239,7 +266,8 @@ class ApprovalService:
         if state is State.PENDING:
             reason = read_comment(comment, action.comment)
             decision = _decision(approval, holder, action, reason, now)
-            settlement = await self._record(approval, decision, from_ip, user_agent)
+            told = payload or decision_payload(approval.id, approval.request, decision)
+            settlement = await self._record(approval, decision, told, from_ip, user_agent)
             if settlement is not None:
                 return Decided(_settled(approval, decision, settlement), mine=True)
         elif state is State.EXPIRED:
@@ -249,6 +277,25 @@ class ApprovalService:
         except StoreUnavailable as exc:
             # It may well be recorded by now; only the reading failed.
             raise StoreUnconfirmed() from exc
+
+    async def heartbeat(self, approval_id: str) -> None:
+        """Tell the workflow that the task is still worked on; may be repeated.
+
+        Raises:
+            UnknownApproval: there is none with this id.
+            TaskGone: nobody waits any more; a pending approval is closed.
+            TargetBusy, TargetRefused: the workflow was not told.
+        """
+        stored = await self._store.stored(approval_id)
+        if stored is None:
+            raise UnknownApproval()
+        try:
+            await self.delivery.heartbeat(stored)
+        except TaskGone as gone:
+            evidence = f"{gone.code} at a heartbeat"
+            if await self._store.task_closed(approval_id, evidence, self._clock()):
+                log.info("task had ended", extra={"approval": approval_id, "evidence": evidence})
+            raise
 
     async def expire(self, approval: Approval) -> bool:
         """End an approval whose date has passed; whether it was still pending."""
@@ -363,10 +410,14 @@ class ApprovalService:
         )
 
     async def _record(
-        self, approval: Approval, decision: Decision, from_ip: str | None, user_agent: str | None
+        self,
+        approval: Approval,
+        decision: Decision,
+        payload: Payload,
+        from_ip: str | None,
+        user_agent: str | None,
     ) -> Settlement | None:
         """What is stored of the delivery, if *decision* counts and was settled in time."""
-        payload = decision_payload(approval.id, approval.request, decision)
         lease = self.delivery.lease()
         agent = clean_text(user_agent)[:MAX_USER_AGENT] if user_agent else None
         ballot = Ballot(approval.id, decision, payload, lease, from_ip, agent)
@@ -432,7 +483,7 @@ def _nobody() -> None:
 def _fitting(approval: Approval | None, holder: Holder) -> Approval:
     if (
         approval is None
-        or holder.recipient >= len(approval.request.recipients)
+        or holder.recipient >= max(1, len(approval.request.recipients))
         or holder.action >= len(approval.request.actions)
     ):
         raise UnknownLink()
@@ -460,7 +511,7 @@ def _decision(
         id=token_hex(16),
         action=action.name,
         recipient=holder.recipient,
-        by=approval.request.recipients[holder.recipient].email,
+        by=approval.request.recipient(holder.recipient).email,
         at=now,
         comment=comment,
     )

@@ -35,6 +35,16 @@ def test_a_link_says_who_may_do_what() -> None:
     assert LINKS.holder(LINK) == HOLDER
 
 
+def test_a_callback_is_no_link_and_a_link_no_callback() -> None:
+    """Each opens its own door only, though both say the same."""
+    data = LINKS.sign_callback(HOLDER)
+
+    assert LINKS.callback_holder(data) == HOLDER
+    assert refused(data)
+    with pytest.raises(UnknownLink):
+        LINKS.callback_holder(LINK)
+
+
 def test_a_link_is_short_and_of_plain_characters() -> None:
     """Mail programs do not break it: one segment of unreserved characters, below 120 in all."""
     url = LINKS.url(Holder("a" * 26, 49, 9))

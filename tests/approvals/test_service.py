@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from app.approvals.model import Approval, Holder, MailState, State
+from app.approvals.model import (
+    Action,
+    Approval,
+    Callback,
+    CommentRule,
+    Holder,
+    MailState,
+    Payload,
+    Request,
+    State,
+)
+from app.approvals.targets import TaskGone
 from app.errors import (
     BadRequest,
     Conflict,
@@ -633,3 +644,58 @@ async def test_the_answer_to_a_decision_is_what_is_stored(world: World, action: 
     decided = await world.decide(approval, action, comment="Because.")
 
     assert decided.approval == await world.record(approval)
+
+
+CALLBACK = Action(
+    "approve",
+    "approve",
+    "default",
+    CommentRule.NONE,
+    Callback("success", {"output": 1}, takes_parameters=False),
+)
+HANDED_OUT = Request(
+    "Workflow task", None, (), None, (), (CALLBACK,), NOW + timedelta(hours=1), None, None
+)
+
+
+async def test_each_opening_is_an_approval_of_its_own(world: World) -> None:
+    """Two calls for one token are two approvals; the workflow takes the first answer."""
+    world.workflow.wait_for("token-1")
+    one, other = [await world.service.open("token-1", HANDED_OUT) for _ in range(2)]
+    holders = [Holder(approval.id, 0, 0) for approval in (one, other)]
+
+    answers = [
+        await world.service.decide(
+            holder,
+            await world.service.find(holder),
+            comment=None,
+            from_ip=None,
+            user_agent=None,
+            payload=Payload(output="[1]"),
+        )
+        for holder in holders
+    ]
+
+    assert [answer.approval.state for answer in answers] == [State.DELIVERED, State.UNRESOLVED]
+    assert world.workflow.outcome("token-1") == "[1]"
+    assert answers[0].approval.decision is not None
+    assert answers[0].approval.decision.by == ""
+
+
+async def test_heartbeats_change_nothing_until_the_task_has_ended(world: World) -> None:
+    """They may be repeated; the one that finds nobody waiting closes the approval."""
+    world.workflow.wait_for("token-1")
+    approval = await world.service.open("token-1", HANDED_OUT)
+    await world.service.heartbeat(approval.id)
+    await world.service.heartbeat(approval.id)
+    world.workflow.time_out("token-1")
+
+    with pytest.raises(TaskGone):
+        await world.service.heartbeat(approval.id)
+
+    record = await world.record(approval)
+    assert (record.state, record.evidence) == (State.CLOSED, "TaskTimedOut at a heartbeat")
+    assert world.workflow.calls == ["SendTaskHeartbeat"] * 3
+    assert await world.events(approval) == ["CREATED", "CLOSED"]
+    with pytest.raises(UnknownApproval):
+        await world.service.heartbeat("another")

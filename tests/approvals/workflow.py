@@ -115,7 +115,7 @@ class Workflow:
         """Whether an answer for *token* would be taken."""
         return token in self._open
 
-    # The three verbs of the Step Functions API that a target needs.
+    # The four verbs of the Step Functions API that a target needs.
 
     async def send_task_success(self, task_token: str, output: str) -> None:
         """Complete the task."""
@@ -133,6 +133,12 @@ class Workflow:
         arn, last = self._open.pop(task_token)
         details = {"error": error, "cause": cause}
         self._end(arn, self._add(arn, "TaskFailed", last, taskFailedEventDetails=details))
+        await self._answer(fault)
+
+    async def send_task_heartbeat(self, task_token: str) -> None:
+        """Keep the task alive."""
+        fault = await self._arrive("SendTaskHeartbeat")
+        self._check(task_token)
         await self._answer(fault)
 
     async def get_execution_history(

@@ -243,7 +243,7 @@ class ApprovalRows:
         decision = None
         if decided_by is not None:
             decision_id, action, comment, at = row[11:15]
-            by = request.recipients[decided_by].email
+            by = request.recipient(decided_by).email
             decision = Decision(decision_id, action, decided_by, by, from_ms(at), comment)
         return Approval(
             id=approval_id,

@@ -1,6 +1,6 @@
 """Where decisions are delivered: a workflow service that takes the answer for a task token.
 
-To add one: a class with the three methods of `Target` that raises nothing but the errors below,
+To add one: a class with the four methods of `Target` that raises nothing but the errors below,
 a factory in `tests/approvals/targets/test_contract.py`, and a name in the settings.
 """
 
@@ -71,8 +71,14 @@ class Target(Protocol):
             TaskGone, TargetBusy (or TargetDown), TargetRefused
         """
 
-    async def fail(self, token: str, error: str, cause: str) -> None:
-        """Fail the task. Returning is the proof that it was taken. Raises as `succeed`."""
+    async def fail(self, token: str, error: str | None, cause: str | None) -> None:
+        """Fail the task. Returning is the proof that it was taken. Raises as `succeed`.
+
+        None is not sent at all.
+        """
+
+    async def heartbeat(self, token: str) -> None:
+        """Tell that the task is still worked on. Raises as `succeed`."""
 
     def history(self, execution_arn: str) -> AsyncIterator[Event]:
         """The execution's events with their data, oldest first.

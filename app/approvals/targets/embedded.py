@@ -4,7 +4,7 @@ Same answers, same classification, same reconciliation from the history; no shor
 engine's tables.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Protocol
 
 from app.approvals.targets import Event, TargetBusy, translate, unreadable
@@ -14,13 +14,16 @@ _PAGE = 1000  #: events
 
 
 class Engine(Protocol):
-    """What is needed of an engine: three verbs of the Step Functions API."""
+    """What is needed of an engine: four verbs of the Step Functions API."""
 
     async def send_task_success(self, task_token: str, output: str) -> Any:
         """Complete the task."""
 
     async def send_task_failure(self, task_token: str, error: str | None, cause: str | None) -> Any:
         """Fail the task."""
+
+    async def send_task_heartbeat(self, task_token: str) -> Any:
+        """Keep the task alive."""
 
     async def get_execution_history(
         self, execution_arn: str, max_results: int, next_token: str | None
@@ -36,21 +39,15 @@ class EmbeddedTarget:
 
     async def succeed(self, token: str, output: str) -> None:
         """Complete the task with *output* (JSON text)."""
-        try:
-            await self._engine.send_task_success(token, output)
-        except StepFunctionsError as exc:
-            raise translate(exc.code, 400) from exc
-        except StoreError as exc:
-            raise TargetBusy(type(exc).__name__) from exc
+        await _send(self._engine.send_task_success(token, output))
 
-    async def fail(self, token: str, error: str, cause: str) -> None:
+    async def fail(self, token: str, error: str | None, cause: str | None) -> None:
         """Fail the task."""
-        try:
-            await self._engine.send_task_failure(token, error, cause)
-        except StepFunctionsError as exc:
-            raise translate(exc.code, 400) from exc
-        except StoreError as exc:
-            raise TargetBusy(type(exc).__name__) from exc
+        await _send(self._engine.send_task_failure(token, error, cause))
+
+    async def heartbeat(self, token: str) -> None:
+        """Tell that the task is still worked on."""
+        await _send(self._engine.send_task_heartbeat(token))
 
     async def history(self, execution_arn: str) -> AsyncIterator[Event]:
         """The execution's events with their data, oldest first."""
@@ -70,3 +67,12 @@ class EmbeddedTarget:
             raise unreadable(exc.code, 400) from exc
         except StoreError as exc:
             raise TargetBusy(type(exc).__name__) from exc
+
+
+async def _send(call: Awaitable[Any]) -> None:
+    try:
+        await call
+    except StepFunctionsError as exc:
+        raise translate(exc.code, 400) from exc
+    except StoreError as exc:
+        raise TargetBusy(type(exc).__name__) from exc

@@ -92,10 +92,16 @@ class StepFunctionsTarget:
         """Complete the task with *output* (JSON text)."""
         await self._send(partial(self._client.send_task_success, taskToken=token, output=output))
 
-    async def fail(self, token: str, error: str, cause: str) -> None:
+    async def fail(self, token: str, error: str | None, cause: str | None) -> None:
         """Fail the task."""
-        failure = partial(self._client.send_task_failure, taskToken=token, error=error, cause=cause)
-        await self._send(failure)
+        # boto3 takes no None for what is left out.
+        said = {"error": error, "cause": cause}
+        members: dict[str, Any] = {name: text for name, text in said.items() if text is not None}
+        await self._send(partial(self._client.send_task_failure, taskToken=token, **members))
+
+    async def heartbeat(self, token: str) -> None:
+        """Tell that the task is still worked on."""
+        await self._send(partial(self._client.send_task_heartbeat, taskToken=token))
 
     async def history(self, execution_arn: str) -> AsyncIterator[Event]:
         """The execution's events with their data, oldest first."""

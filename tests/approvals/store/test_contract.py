@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from app.approvals.audit import check_chain
+from app.approvals.document import request_document
 from app.approvals.model import (
+    Action,
     Approval,
+    Callback,
+    CommentRule,
     Decision,
     Mail,
     MailKind,
@@ -109,6 +113,24 @@ async def test_a_mint_is_stored_once(store: ClosableStore) -> None:
     assert stored.approval == Approval("approval-1", "embedded", new().request, State.PENDING, NOW)
     assert await found(store) == stored.approval
     assert await events(store) == ["CREATED"]
+
+
+async def test_a_request_without_recipients_mails_nobody_and_can_be_decided(
+    store: ClosableStore,
+) -> None:
+    """Its links went to whoever asked; the decision is nobody's by name."""
+    callback = Callback("success", {"output": {"a": [1, None]}}, takes_parameters=True)
+    action = Action("approve", "approve", "default", CommentRule.NONE, callback)
+    request = replace(new().request, recipients=(), actions=(action,))
+    await store.mint(replace(new(), request=request, document=request_document(request)))
+    decision = Decision("d1", "approve", 0, "", LATER, None)
+    payload = Payload(output='{"a": [1, null]}')
+
+    assert await store.claim_mails(NOW, LATER, 100) == []
+    assert (await found(store)).request == request
+    assert await store.decide(Ballot("approval-1", decision, payload, lease(), None, None))
+    assert (await found(store)).decision == decision
+    assert await events(store) == ["CREATED", "DECIDED"]
 
 
 async def test_mints_at_once_are_stored_once(store: ClosableStore) -> None:

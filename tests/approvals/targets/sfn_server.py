@@ -60,7 +60,10 @@ async def _apply(workflow: Workflow, verb: str, body: Json) -> Json:
         await workflow.send_task_success(body["taskToken"], body["output"])
         return {}
     if verb == "SendTaskFailure":
-        await workflow.send_task_failure(body["taskToken"], body["error"], body["cause"])
+        await workflow.send_task_failure(body["taskToken"], body.get("error"), body.get("cause"))
+        return {}
+    if verb == "SendTaskHeartbeat":
+        await workflow.send_task_heartbeat(body["taskToken"])
         return {}
     assert body["includeExecutionData"]
     page = await workflow.get_execution_history(

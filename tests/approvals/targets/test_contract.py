@@ -84,6 +84,29 @@ async def test_a_failure_is_taken(target: Target, workflow: Workflow) -> None:
     assert workflow.outcome(TOKEN) == ("Rejected", "Not on a Friday.")
 
 
+async def test_what_a_failure_does_not_say_is_not_sent(target: Target, workflow: Workflow) -> None:
+    """Error and cause are optional, as they are in SendTaskFailure."""
+    workflow.wait_for(TOKEN)
+
+    await target.fail(TOKEN, None, None)
+
+    assert workflow.outcome(TOKEN) == (None, None)
+
+
+async def test_a_heartbeat_keeps_the_task_open(target: Target, workflow: Workflow) -> None:
+    """It may be sent again and again, until nobody waits any more."""
+    workflow.wait_for(TOKEN)
+
+    await target.heartbeat(TOKEN)
+    await target.heartbeat(TOKEN)
+
+    assert workflow.calls == ["SendTaskHeartbeat", "SendTaskHeartbeat"]
+    assert workflow.is_open(TOKEN)
+    workflow.time_out(TOKEN)
+    with pytest.raises(TaskGone):
+        await target.heartbeat(TOKEN)
+
+
 @pytest.mark.parametrize("token", [TOKEN, "never-seen"])
 async def test_a_token_that_nobody_waits_for_is_gone(
     target: Target, workflow: Workflow, token: str

@@ -45,6 +45,10 @@ class Lossy:
         await self._driver.engine.send_task_failure(*arguments)
         self._lose()
 
+    async def send_task_heartbeat(self, *arguments: Any) -> Json:
+        await self._driver.engine.send_task_heartbeat(*arguments)
+        self._lose()
+
     async def get_execution_history(self, *arguments: Any) -> Json:
         return await self._driver.engine.get_execution_history(*arguments)
 
