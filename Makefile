@@ -4,10 +4,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin
 
-.PHONY: help install demo test check corpus format bench lock clean
+.PHONY: help install demo test check corpus format bench bench-engine lock clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: .venv/.installed ## make .venv with the command .venv/bin/signoff
 
@@ -34,6 +34,9 @@ format: .venv/.developed ## put the code into its form
 
 bench: .venv/.developed ## measure the product against a bare FastAPI route, in one run
 	$(RUN)/python -m bench
+
+bench-engine: .venv/.developed ## measure the engine beside moto's server, in one run
+	$(RUN)/python -m bench.engine
 
 lock: ## pin the newest allowed versions, with hashes
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -q -U \

@@ -23,27 +23,12 @@ import httpx
 import uvloop
 
 from app.strict_json import dumps, loads
+from bench.engine.workloads import PARK
 from bench.load import Load, http_request, run_load
 from bench.mail import mails_per_second
 from tests.processes import ROLE, SignoffProcess, free_port, wait_for
 
 NONCE = re.compile(rb'name="nonce" value="([^"]+)"')
-DEFINITION = dumps(
-    {
-        "StartAt": "Ask",
-        "States": {
-            "Ask": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
-                "Parameters": {
-                    "FunctionName": "park",
-                    "Payload": {"token.$": "$$.Task.Token", "execution.$": "$$.Execution.Id"},
-                },
-                "End": True,
-            }
-        },
-    }
-).decode()
 GOALS = {"mint": 0.12, "page": 0.35, "decide": 0.15}
 
 Figures = dict[str, list[Load]]
@@ -98,7 +83,7 @@ class Bench:
     async def _waiting_tokens(self, count: int) -> list[tuple[str, str]]:
         seen = len(self.tokens.read_text().splitlines())
         arn = self.service.states(
-            "CreateStateMachine", name="bench", definition=DEFINITION, roleArn=ROLE
+            "CreateStateMachine", name="bench", definition=PARK, roleArn=ROLE
         )["stateMachineArn"]
         start = http_request(
             "POST",
@@ -196,7 +181,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=3000, help="of each kind in a round")
     options = parser.parse_args()
     # Beside this file, so that it is a real disk: /tmp may be memory.
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix=".bench-", dir=Path(__file__).parent.parent
+    ) as directory:
         bench = Bench(Path(directory))
         with running(bench):
             assert bench.service.process is not None

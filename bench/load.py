@@ -45,15 +45,15 @@ class _Connection(asyncio.Protocol):
         self.buffer = b""
         self.expected = -1
         self.index = 0
+        self.closes = False  # moto's server does, after each answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self._next()
 
     def _next(self) -> None:
-        if not self.queue:
-            if not self.done.done():
-                self.done.set_result(None)
+        if not self.queue or self.closes:
+            self.done.set_result(None)
             self.transport.close()
             return
         self.index, request = self.queue.popleft()
@@ -71,6 +71,7 @@ class _Connection(asyncio.Protocol):
             line_end = self.buffer.find(b"\r\n", at)
             self.expected = end + 4 + int(self.buffer[at + 15 : line_end])
             self.head = end + 4
+            self.closes = b"connection: close" in self.buffer[:end].lower()
         if len(self.buffer) >= self.expected:
             self._finish()
 
@@ -97,13 +98,15 @@ async def run_load(
     load = Load(bodies=[b""] * len(queue) if keep_bodies else [])
     loop = asyncio.get_running_loop()
     started = perf_counter()
-    opened = [
-        await loop.create_connection(
-            lambda: _Connection(queue, load, keep_bodies), "127.0.0.1", port
-        )
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*(protocol.done for _, protocol in opened))
+
+    async def send() -> None:
+        while queue:
+            _, protocol = await loop.create_connection(
+                lambda: _Connection(queue, load, keep_bodies), "127.0.0.1", port
+            )
+            await protocol.done
+
+    await asyncio.gather(*(send() for _ in range(connections)))
     load.seconds = perf_counter() - started
     return load
 

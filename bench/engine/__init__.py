@@ -1,0 +1,1 @@
+"""The benchmark of the engine beside moto's server."""
