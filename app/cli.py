@@ -12,9 +12,10 @@ from rich.table import Table
 from app.approvals.api_keys import api_key_entry, new_api_key
 from app.client import Client, find_api_key
 from app.doctor import examine
+from app.engine_command import CONTEXT, Functions, engine
 from app.errors import SignoffError
 from app.main import verify_audit
-from app.run import run_demo, run_engine, run_service
+from app.run import run_demo, run_service
 from app.secrets_source import new_secret_key
 from app.server import run
 from app.settings import Settings, load_settings
@@ -26,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its boxes cut off long options
     help="One-time approve and reject links for paused workflows.",
 )
 keys = typer.Typer(no_args_is_help=True, help="Make API keys and secret keys.")
@@ -40,14 +42,6 @@ ApiKey = Annotated[
 ]
 Url = Annotated[str | None, typer.Option(help="The service's address. Default: SIGNOFF_BASE_URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-Functions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--function",
-        metavar="NAME=MODULE:CALLABLE",
-        help="A local function that answers for Lambda. May be repeated.",
-    ),
-]
 
 
 def main() -> None:
@@ -71,16 +65,7 @@ def serve(function: Functions = None) -> None:
     sys.exit(run(run_service(load_settings(), function or ())))
 
 
-@app.command()
-def engine(
-    function: Functions = None,
-    port: Annotated[int | None, typer.Option(help="Default: SIGNOFF_ENGINE_PORT, 8083.")] = None,
-) -> None:
-    """Start the engine alone: the Step Functions API on one port."""
-    settings = load_settings()
-    if port is not None:
-        settings = settings.model_copy(update={"engine_port": port})
-    sys.exit(run(run_engine(settings, function or ())))
+app.command(context_settings=CONTEXT)(engine)
 
 
 @app.command()

@@ -1,0 +1,139 @@
+"""`signoff engine` in the place of Step Functions Local: real processes, its options, sentences."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.errors import StartRefused
+from tests.processes import ROLE, SignoffProcess, free_port
+
+ROOT = str(Path(__file__).parent.parent)
+DEFINITION = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+
+#: every option of Step Functions Local in both of its spellings, with a value that can be used
+OPTIONS = (
+    ("-account", "--aws-account", "111122223333"),
+    ("-region", "--aws-region", "eu-central-1"),
+    ("-waitTimeScale", "--wait-time-scale", "0.1"),
+    ("-lambdaEndpoint", "--lambda-endpoint", "http://localhost:3001"),
+    ("-batchEndpoint", "--batch-endpoint", "http://localhost:4566"),
+    ("-dynamoDBEndpoint", "--dynamodb-endpoint", "http://localhost:8000"),
+    ("-ecsEndpoint", "--ecs-endpoint", "http://localhost:4566"),
+    ("-glueEndpoint", "--glue-endpoint", "http://localhost:4566"),
+    ("-sageMakerEndpoint", "--sagemaker-endpoint", "http://localhost:4566"),
+    ("-sqsEndpoint", "--sqs-endpoint", "http://localhost:9324"),
+    ("-snsEndpoint", "--sns-endpoint", "http://localhost:4566"),
+    ("-stepFunctionsEndpoint", "--step-functions-endpoint", "http://localhost:8083"),
+)
+SHORT = tuple(word for short, _, value in OPTIONS for word in (short, value))
+LONG = tuple(word for _, long, value in OPTIONS for word in (long, value))
+
+
+def wrong(*arguments: str) -> str:
+    """What the command says about arguments that it cannot start with."""
+    result = CliRunner().invoke(app, ["engine", *arguments])
+    assert isinstance(result.exception, StartRefused)
+    return result.exception.message
+
+
+def refusal(*arguments: str, data_dir: Path) -> str:
+    """What a process says that does not start."""
+    variables = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": ROOT,
+        "SIGNOFF_DATA_DIR": str(data_dir),
+        "SIGNOFF_ENGINE_PORT": str(free_port()),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "engine", *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("signoff: "), done.stderr
+    return done.stderr.removeprefix("signoff: ").rstrip()
+
+
+def created(engine: SignoffProcess) -> str:
+    """The ARN of a state machine that the engine creates."""
+    made: Any = engine.states(
+        "CreateStateMachine", name="hello", definition=DEFINITION, roleArn=ROLE
+    )
+    return str(made["stateMachineArn"])
+
+
+@pytest.mark.parametrize("options", [SHORT, LONG], ids=["-camelCase", "--kebab-case"])
+def test_it_takes_every_option_of_step_functions_local(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Both spellings of its documentation; account and region are those of the ARNs."""
+    engine = SignoffProcess(("engine", *options), tmp_path / "data").start()
+
+    assert created(engine) == "arn:aws:states:eu-central-1:111122223333:stateMachine:hello"
+    assert engine.stop() == 0
+
+
+def test_it_takes_an_env_file(tmp_path: Path) -> None:
+    """The documented file for Docker, given by name; it goes before the environment."""
+    file = tmp_path / "aws-stepfunctions-local-credentials.txt"
+    file.write_text(
+        "AWS_DEFAULT_REGION=ap-south-1\nAWS_ACCESS_KEY_ID=x\nAWS_SECRET_ACCESS_KEY=y\n"
+        "AWS_ACCOUNT_ID=444455556666\nWAIT_TIME_SCALE=0\nLAMBDA_ENDPOINT=\n"
+    )
+    engine = SignoffProcess(("engine", "--env-file", str(file)), tmp_path / "data").start()
+
+    assert created(engine) == "arn:aws:states:ap-south-1:444455556666:stateMachine:hello"
+    assert engine.stop() == 0
+
+
+def test_an_unknown_option_is_named_whole() -> None:
+    """A typo is no silent default."""
+    assert wrong("-lambdaEndpont=http://localhost:3001") == (
+        "-lambdaEndpont is not understood by signoff engine. "
+        "signoff engine --help lists its options."
+    )
+
+
+WRONG = {
+    "an account": (("-account", "12"), "SIGNOFF_ACCOUNT cannot be used"),
+    "a region": (("--aws-region", "moon"), "SIGNOFF_REGION cannot be used"),
+    "a scale": (("-waitTimeScale", "fast"), "WAIT_TIME_SCALE cannot be used"),
+    "an endpoint": (("-snsEndpoint", "here"), "SNS_ENDPOINT cannot be used"),
+    "a port": (("--port", "http"), "SIGNOFF_ENGINE_PORT cannot be used"),
+    "a host": (("--host", "0.0.0.0"), "SIGNOFF_ENGINE_OPEN=1"),
+    "an env file": (("--env-file", "/nowhere"), "The env file /nowhere cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_value_is_refused_with_a_sentence(
+    arguments: tuple[str, ...], sentence: str
+) -> None:
+    """It names the variable and what is needed."""
+    assert sentence in wrong(*arguments)
+
+
+def test_it_says_why_it_cannot_start(tmp_path: Path) -> None:
+    """A taken directory, a taken port, a damaged database: one sentence each, status 2."""
+    first = SignoffProcess(("engine",), tmp_path / "taken").start()
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "engine.sqlite3").write_bytes(b"this is no database" * 500)
+
+    second = refusal(*LONG, data_dir=first.data_dir)
+    port = refusal(*LONG, "--port", str(first.engine_port), data_dir=tmp_path / "other")
+    database = refusal(*LONG, data_dir=damaged)
+
+    assert "Another engine is using the data directory" in second
+    assert f"Port {first.engine_port} on 127.0.0.1 cannot be used" in port
+    assert "engine.sqlite3 cannot be opened" in database and "backup" in database
+    assert first.stop() == 0
