@@ -1,4 +1,7 @@
-"""Task tokens at rest: sealed with AES-256-GCM, bound to their approval.
+"""Task tokens at rest: sealed with XChaCha20-Poly1305, bound to their approval.
+
+The cipher is libsodium's (PyNaCl): its nonces are long enough to be drawn at random for ever, and
+it is less than half the size of its rivals, which the click function on Lambda feels.
 
 The data key is random and lives in the store, wrapped once under every key of the ring (`wrap`).
 Ring keys can therefore come and go: a new one gets a wrap at the next start, a removed one loses
@@ -10,16 +13,12 @@ from collections.abc import Mapping
 from secrets import token_bytes
 from typing import Protocol
 
+from nacl.exceptions import CryptoError
+from nacl.secret import Aead
+
 from app.approvals.keyring import Key, KeyRing
 from app.errors import StartRefused
 
-try:
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-except ImportError:  # it is left out of the click function on Lambda
-    from app.approvals.aes_gcm import AESGCM, InvalidTag  # type: ignore[assignment]
-
-NONCE_BYTES = 12
 _WRAP_AAD = b"signoff data key"
 
 #: the data key under each ring key, by the ring key's id
@@ -40,12 +39,11 @@ class Sealer:
     """Seals and opens task tokens with one data key."""
 
     def __init__(self, data_key: bytes) -> None:
-        self._aead = AESGCM(data_key)
+        self._aead = Aead(data_key)
 
     def seal(self, text: str, approval_id: str) -> bytes:
         """*text* so that nobody without the key can read it or move it to another approval."""
-        nonce = token_bytes(NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, text.encode(), approval_id.encode())
+        return bytes(self._aead.encrypt(text.encode(), approval_id.encode()))
 
     def open(self, sealed: bytes, approval_id: str) -> str:
         """The text that was sealed for *approval_id*.
@@ -53,10 +51,9 @@ class Sealer:
         Raises:
             ValueError: it was sealed for another approval, with another key, or was changed.
         """
-        nonce, text = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return self._aead.decrypt(nonce, text, approval_id.encode()).decode()
-        except InvalidTag as exc:
+            return self._aead.decrypt(sealed, approval_id.encode()).decode()
+        except (CryptoError, ValueError) as exc:
             raise ValueError("The sealed task token cannot be opened.") from exc
 
 
@@ -83,8 +80,7 @@ def _wrap_all(data_key: bytes, ring: KeyRing) -> Wraps:
 
 
 def _wrap(data_key: bytes, key: Key) -> bytes:
-    nonce = token_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key.derive("wrap")).encrypt(nonce, data_key, _WRAP_AAD)
+    return bytes(Aead(key.derive("wrap")).encrypt(data_key, _WRAP_AAD))
 
 
 def _unwrap(wraps: Wraps, ring: KeyRing) -> bytes:
@@ -93,10 +89,8 @@ def _unwrap(wraps: Wraps, ring: KeyRing) -> bytes:
         if wrap is None:
             continue
         try:
-            return AESGCM(key.derive("wrap")).decrypt(
-                wrap[:NONCE_BYTES], wrap[NONCE_BYTES:], _WRAP_AAD
-            )
-        except InvalidTag:
+            return Aead(key.derive("wrap")).decrypt(wrap, _WRAP_AAD)
+        except CryptoError:
             continue
     raise StartRefused(
         "No key of SIGNOFF_SECRET_KEYS opens this store: its task tokens were sealed with other "
