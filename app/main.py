@@ -36,10 +36,13 @@ from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.clock import utc_now
 from app.demo import FUNCTION
 from app.engine.functions import Invocation, LocalFunction
+from app.engine.mock_file import MockFile, read_mock_file
+from app.engine.rehearsal import Rehearsal
 from app.engine.runtime import Engine
 from app.engine.store import open_database
 from app.errors import SignoffError, StartRefused
 from app.inbox import Inbox
+from app.local_settings import LocalSettings
 from app.logs import LogLines
 from app.presence import Presence
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
@@ -238,8 +241,14 @@ def _engine(
         region=settings.region,
         functions=functions,
         endpoints=settings.local.endpoints,
+        rehearsal=_rehearsal(settings.local),
         meter=meter,
     )
+
+
+def _rehearsal(local: LocalSettings) -> Rehearsal:
+    mocks = MockFile() if local.sfn_mock_config is None else read_mock_file(local.sfn_mock_config)
+    return Rehearsal(mocks, local.wait_time_scale)
 
 
 class _Signoff:

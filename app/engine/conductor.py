@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of
@@ -32,6 +33,7 @@ from app.engine.execution import (
 )
 from app.engine.executions import Executions
 from app.engine.machines import Machines, Revision
+from app.engine.rehearsal import MockedResource, count_call
 from app.engine.resources import Resources
 from app.engine.states import Task
 from app.engine.step import abandon, step
@@ -118,12 +120,17 @@ class Conductor:
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> Transition:
-            row = load_execution(within(connection), execution_id)
-            if row is None:
-                raise StaleSignal()
-            return self.advance(connection, row, signal, now_ms)
+            return self._receive(connection, execution_id, signal, now_ms)
 
         self.after(await self._database.write(work))
+
+    def _receive(
+        self, connection: sqlite3.Connection, execution_id: int, signal: Signal, now_ms: int
+    ) -> Transition:
+        row = load_execution(within(connection), execution_id)
+        if row is None:
+            raise StaleSignal()
+        return self.advance(connection, row, signal, now_ms)
 
     def advance(
         self, connection: sqlite3.Connection, row: ExecutionRow, signal: Signal, now_ms: int
@@ -131,7 +138,7 @@ class Conductor:
         if row.status is not Status.RUNNING:
             raise StaleSignal()
         query = within(connection)
-        revision = self._machines.to_run(query, row.revision)
+        revision = self._machines.to_run(query, row.revision, row.test_case)
         execution = self._executions.running(query, row, revision)
         return self.step(connection, revision, execution, signal, now_ms)
 
@@ -143,7 +150,7 @@ class Conductor:
         query = within(connection)
         row = load_execution(query, execution_id)
         assert row is not None  # noqa: S101  # its frame is there
-        revision = self._machines.to_run(query, row.revision)
+        revision = self._machines.to_run(query, row.revision, row.test_case)
         execution = self._executions.running(query, row, revision)
         frame = SqliteFrames(query, execution).get(frame_id)
         assert frame is not None  # noqa: S101
@@ -235,10 +242,14 @@ class Conductor:
 
     async def _perform(self, call: Dispatch) -> None:
         """Make one call and record its answer, if anyone still waits for it."""
-        signal = await answer_of(self._resources, call)
+        if isinstance(call.resource, MockedResource):
+            record = partial(self._mock, call, call.resource)
+        else:
+            signal = await answer_of(self._resources, call)
+            record = partial(self.signal, call.execution_id, signal)
         while True:
             try:
-                await self.signal(call.execution_id, signal)
+                await record()
                 return
             except StaleSignal:
                 return
@@ -246,6 +257,18 @@ class Conductor:
                 # The answer is only here. Until it is recorded, the call stays owed.
                 log.warning("the store refused an answer", extra={"execution": call.execution_arn})
                 await asyncio.sleep(PAUSE_S)
+
+    async def _mock(self, call: Dispatch, resource: MockedResource) -> None:
+        """Count a mocked call and let its answer take effect, in one transaction."""
+        now_ms = to_ms(self._clock())
+
+        def work(connection: sqlite3.Connection) -> list[Transition]:
+            number = count_call(connection, call.execution_id, resource.state)
+            signals = resource.signals(call, number)
+            return [self._receive(connection, call.execution_id, each, now_ms) for each in signals]
+
+        for made in await self._database.write(work):
+            self.after(made)
 
     def _read_owed(self, count: int) -> list[Dispatch]:
         keys = [split_key(row[0]) for row in self._database.read(_OWED, (count,))]
@@ -256,7 +279,7 @@ class Conductor:
         row = load_execution(query, execution_id)
         if row is None:
             return None
-        revision = self._machines.to_run(query, row.revision)
+        revision = self._machines.to_run(query, row.revision, row.test_case)
         execution = self._executions.running(query, row, revision)
         frame = SqliteFrames(query, execution).get(frame_id)
         state = revision.machine.states[frame.state] if frame else None

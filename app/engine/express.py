@@ -7,6 +7,7 @@ to its end.
 import asyncio
 import heapq
 import logging
+from collections import Counter
 
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of
@@ -22,6 +23,7 @@ from app.engine.execution import (
     Transition,
 )
 from app.engine.machines import Machines
+from app.engine.rehearsal import MockedResource
 from app.engine.requests import check_name, default_name, execution_input
 from app.engine.resources import Resources
 from app.engine.starting import new_execution
@@ -124,6 +126,7 @@ class _Run:
         self._moments: list[tuple[int, int]] = []  # (when, frame); some are for nothing by then
         self._now_ms = execution.started_ms
         self._calls: set[asyncio.Task[None]] = set()
+        self._mocked: Counter[str] = Counter()  # how often states of a test case were called
 
     async def until_ended(self) -> Execution:
         """The execution as it ended."""
@@ -178,6 +181,12 @@ class _Run:
             task.add_done_callback(self._calls.discard)
 
     async def _call(self, call: Dispatch) -> None:
+        if isinstance(call.resource, MockedResource):
+            state = call.resource.state
+            for signal in call.resource.signals(call, self._mocked[state]):
+                self._signals.put_nowait(signal)
+            self._mocked[state] += 1
+            return
         self._signals.put_nowait(await answer_of(self._resources, call))
 
 

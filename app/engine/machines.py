@@ -8,7 +8,7 @@ import sqlite3
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import orjson
@@ -18,7 +18,8 @@ from app.engine.arns import Arns, is_role_arn, version_number
 from app.engine.definition import parse
 from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from app.engine.fields import Rules
-from app.engine.publishing import Version, find_version, publish, version_of
+from app.engine.publishing import Publishing, Version, find_version, version_of
+from app.engine.rehearsal import AS_ON_AWS, Rehearsal, split_test_case
 from app.engine.requests import check_name, page_size
 from app.engine.resources import supports
 from app.engine.routing import find_alias
@@ -95,28 +96,6 @@ _ANY_RUNNING = "SELECT 1 FROM executions WHERE machine = ? AND status = ? LIMIT 
 
 
 @dataclass(frozen=True, slots=True)
-class Publishing:
-    """Whether a revision is published as it is made, and with which description."""
-
-    wanted: bool = False
-    description: str | None = None
-
-    def of(
-        self, connection: sqlite3.Connection, machine: int, revision: int, now_ms: int
-    ) -> Version | None:
-        """The version, if one is wanted."""
-        if not self.wanted:
-            return None
-        return publish(connection, machine, revision, self.description, now_ms)
-
-    def gave(self, version: Version | None, created_ms: int) -> bool:
-        """Whether a machine that was created then was created with this."""
-        if version is None or version.created_ms != created_ms:
-            return not self.wanted
-        return self.wanted and version.description == self.description
-
-
-@dataclass(frozen=True, slots=True)
 class Revision:
     """A parsed revision: what an execution runs."""
 
@@ -135,13 +114,22 @@ class Chosen:
     revision: Revision
     version: int | None = None
     alias: str | None = None
+    test_case: str | None = None
 
 
 class Machines:
     """The state machines of an engine."""
 
-    def __init__(self, database: Database, arns: Arns, clock: Clock, pages: PageTokens) -> None:
+    def __init__(
+        self,
+        database: Database,
+        arns: Arns,
+        clock: Clock,
+        pages: PageTokens,
+        rehearsal: Rehearsal = AS_ON_AWS,
+    ) -> None:
         self.arns = arns
+        self._rehearsal = rehearsal
         self._database = database
         self._clock = clock
         self._pages = pages
@@ -359,11 +347,25 @@ class Machines:
     # For those that start and step executions
 
     def to_start(self, query: Query, arn: str) -> Chosen:
-        """What a new execution runs.
+        """What a new execution runs; *arn* may name a test case behind a ``#``.
 
         Raises:
-            StateMachineDoesNotExist, StateMachineDeleting, InvalidArn, ValidationException
+            StateMachineDoesNotExist, StateMachineDeleting, InvalidArn, ValidationException,
+            InvalidName: there is no such test case.
         """
+        plain, test_case = split_test_case(arn)
+        chosen = self._chosen(query, plain)
+        if test_case is None:
+            return chosen
+        revision = chosen.revision
+        self._rehearsal.check(revision.machine_name, revision.machine, test_case)
+        return replace(chosen, revision=self._mocked(revision, test_case), test_case=test_case)
+
+    def _mocked(self, revision: Revision, test_case: str) -> Revision:
+        name, machine = revision.machine_name, revision.machine
+        return replace(revision, machine=self._rehearsal.mocked(name, machine, test_case))
+
+    def _chosen(self, query: Query, arn: str) -> Chosen:
         name, qualifier = self.arns.qualified(arn)
         if name is not None and "/" in name:
             raise ValidationException("Labeled State Machine ARNs are not supported by this API")
@@ -388,13 +390,14 @@ class Machines:
             raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
         return version
 
-    def to_run(self, query: Query, revision: int) -> Revision:
-        """A stored revision."""
+    def to_run(self, query: Query, revision: int, test_case: str | None = None) -> Revision:
+        """A stored revision, as an execution runs it that was started with this test case."""
         kept = self._parsed.get(revision)
-        if kept is not None:
+        if kept is None:
+            kept = self._keep(self._revision(query, revision))
+        else:
             self._parsed.move_to_end(revision)
-            return kept
-        return self._keep(self._revision(query, revision))
+        return kept if test_case is None else self._mocked(kept, test_case)
 
     def find(self, arn: str, query: Query | None = None) -> MachineRow:
         """The machine of a qualified ARN or a plain one, which is there, or going.
@@ -423,7 +426,12 @@ class Machines:
         machine = parse(row.definition, _rules(row.type)).machine
         assert machine is not None  # noqa: S101  # only what parses is stored
         revision = Revision(
-            row.revision, row.id, row.name, row.role_arn, machine, row.type == EXPRESS
+            row.revision,
+            row.id,
+            row.name,
+            row.role_arn,
+            self._rehearsal.scaled(machine),
+            row.type == EXPRESS,
         )
         self._parsed[row.revision] = revision
         if len(self._parsed) > KEPT_MACHINES:

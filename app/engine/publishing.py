@@ -58,3 +58,25 @@ def find_version(query: Query, machine: int, number: int) -> Version | None:
 def list_versions(query: Query, machine: int, before: int, count: int) -> list[Version]:
     """Up to *count* versions below a number, newest first."""
     return [Version(*row) for row in query(_PAGE, (machine, before, count))]
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """Whether a revision is published as it is made, and with which description."""
+
+    wanted: bool = False
+    description: str | None = None
+
+    def of(
+        self, connection: sqlite3.Connection, machine: int, revision: int, now_ms: int
+    ) -> Version | None:
+        """The version, if one is wanted."""
+        if not self.wanted:
+            return None
+        return publish(connection, machine, revision, self.description, now_ms)
+
+    def gave(self, version: Version | None, created_ms: int) -> bool:
+        """Whether a machine that was created then was created with this."""
+        if version is None or version.created_ms != created_ms:
+            return not self.wanted
+        return self.wanted and version.description == self.description

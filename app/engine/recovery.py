@@ -87,5 +87,5 @@ class Recovery:
         delay_s = retrier.delay_s(made + 1, stepping.scope(frame, state).random)
         frame.rest()
         frame.retries = frame.retries | {position: made + 1}
-        frame.phase, frame.wake_ms = Phase.RETRYING, stepping.now_ms + int(delay_s * 1000)
+        frame.phase, frame.wake_ms = Phase.RETRYING, stepping.after(delay_s * 1000)
         return True

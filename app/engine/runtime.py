@@ -24,9 +24,11 @@ from app.engine.executions import Executions
 from app.engine.express import ExpressExecutions
 from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
-from app.engine.machines import STANDARD, Machines, Publishing, Revision
+from app.engine.machines import STANDARD, Chosen, Machines, Revision
 from app.engine.payload import Payload
+from app.engine.publishing import Publishing
 from app.engine.redrives import Redrives
+from app.engine.rehearsal import AS_ON_AWS, Rehearsal
 from app.engine.requests import (
     OPERATIONS,
     check_name,
@@ -52,6 +54,9 @@ from app.strict_json import Json
 
 Verb = Callable[..., Awaitable[Json]]
 
+_NAMESAKE = """SELECT status, input, test_case, started_ms FROM executions
+    WHERE machine = ? AND name = ?"""
+
 
 class Engine:
     """An Amazon States Language engine on one database."""
@@ -64,6 +69,7 @@ class Engine:
         region: str = "us-east-1",
         functions: Mapping[str, LocalFunction] | None = None,
         endpoints: Mapping[str, str] | None = None,
+        rehearsal: Rehearsal = AS_ON_AWS,
         clock: Clock = utc_now,
         meter: Meter = NO_METER,
     ) -> None:
@@ -74,7 +80,7 @@ class Engine:
         self._clock = clock
         self._meter = meter
         self._tokens = TokenMint(key)
-        self._machines = Machines(database, self.arns, clock, pages)
+        self._machines = Machines(database, self.arns, clock, pages, rehearsal)
         self._executions = Executions(database, self.arns, self._machines, pages, clock)
         resources = Resources(Surroundings(self.arns, dict(functions or {}), dict(endpoints or {})))
         self._conductor = Conductor(
@@ -235,7 +241,7 @@ class Engine:
             )
             if revision.express:
                 return revision, execution, None
-            started_ms = self._already_started(connection, revision, execution)
+            started_ms = self._already_started(connection, chosen, execution)
             if started_ms is not None:
                 execution.started_ms = started_ms
                 return revision, execution, None
@@ -247,6 +253,7 @@ class Engine:
                 trace_header,
                 chosen.version,
                 chosen.alias,
+                chosen.test_case,
             )
             made = self._conductor.step(connection, revision, execution, Start(), now_ms)
             return revision, execution, made
@@ -261,15 +268,16 @@ class Engine:
 
     @staticmethod
     def _already_started(
-        connection: sqlite3.Connection, revision: Revision, execution: Execution
+        connection: sqlite3.Connection, chosen: Chosen, execution: Execution
     ) -> int | None:
         """When the same execution was started before; None if it is a new one."""
-        sql = "SELECT status, input, started_ms FROM executions WHERE machine = ? AND name = ?"
-        row = connection.execute(sql, (revision.machine_id, execution.name)).fetchone()
+        values = (chosen.revision.machine_id, execution.name)
+        row = connection.execute(_NAMESAKE, values).fetchone()
         if row is None:
             return None
-        status, given, started_ms = row
-        same = Payload.of_text(given).value == execution.input.value
+        status, given, test_case, started_ms = row
+        same = test_case == chosen.test_case
+        same = same and Payload.of_text(given).value == execution.input.value
         if status != RUNNING or not same:
             raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.arn}'")
         return int(started_ms)

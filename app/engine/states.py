@@ -369,3 +369,4 @@ class StateMachine:
     states: Mapping[str, State]
     timeout_s: int | None = None
     comment: str | None = None
+    wait_time_scale: float = 1.0  #: what its waiting is multiplied with

@@ -239,16 +239,21 @@ class _Stepper:
                 self._proceed(frame, want)
             case Call():
                 self._follow(frame, self._tasks.schedule(frame, want))
-            case Sleep(until_ms) if until_ms <= self._stepping.now_ms:
-                self._leave(frame, frame.input)
             case Sleep(until_ms):
-                frame.phase, frame.wake_ms = Phase.SLEEPING, until_ms
+                self._sleep(frame, until_ms)
             case Fork():
                 self._branches.fork(frame, state, want)
             case Iterate():
                 self._follow(frame, self._branches.iterate(frame, want))
             case Raise(error, cause):
                 self._fail(frame, StateFailure(error, cause))
+
+    def _sleep(self, frame: Frame, until_ms: int) -> None:
+        wake_ms = self._stepping.after(until_ms - self._stepping.now_ms)
+        if wake_ms <= self._stepping.now_ms:
+            self._leave(frame, frame.input)
+        else:
+            frame.phase, frame.wake_ms = Phase.SLEEPING, wake_ms
 
     def _follow(self, frame: Frame, made: Payload | StateFailure | None) -> None:
         """Leave the state with its result, or fail it; with neither, it waits on."""

@@ -108,6 +108,10 @@ class Stepping:
         """Whether a moment is no later than now."""
         return moment_ms is not None and moment_ms <= self.now_ms
 
+    def after(self, pause_ms: float) -> int:
+        """The moment at which a wait or a pause that begins now is over."""
+        return self.now_ms + int(pause_ms * self.machine.wait_time_scale)
+
     # The end
 
     def end_full(self, previous: int) -> None:

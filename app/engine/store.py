@@ -31,6 +31,7 @@ from app.engine.tokens import KEY_BYTES
 from app.sqlite import Database, Row
 
 FILE = "engine.sqlite3"
+SCRIPTS = ("schema.sql", "rehearsal.sql")  #: what makes the newest schema, in order
 APPLICATION_ID = 0x5_1607_E  # "signoff engine", so that no other program's file is opened
 ID_BITS = 17  #: of a key: frame and event ids are below 131,072
 _COMPRESS_FROM = 1_024  # bytes; below, the time is worth more than the space
@@ -55,11 +56,11 @@ def open_database(directory: Path) -> Database:
     Raises:
         StartRefused: it cannot be used.
     """
-    schema = files("app.engine").joinpath("schema.sql").read_text("utf-8")
+    scripts = [files("app.engine").joinpath(name).read_text("utf-8") for name in SCRIPTS]
     # Runs once, when the file is made: the key that makes its tokens unforgeable.
     key = urandom(KEY_BYTES).hex()
-    schema += f"INSERT INTO secrets VALUES ('tokens', x'{key}');\n"  # noqa: S608  # hex of our own
-    return Database.open(directory / FILE, migrations=(schema,), application_id=APPLICATION_ID)
+    scripts[0] += f"INSERT INTO secrets VALUES ('tokens', x'{key}');\n"  # noqa: S608  # our own
+    return Database.open(directory / FILE, migrations=scripts, application_id=APPLICATION_ID)
 
 
 def token_key(database: Database) -> bytes:
@@ -102,6 +103,7 @@ class ExecutionRow:
     redrives: int
     redriven_ms: int | None
     redrive_token: str | None
+    test_case: str | None
 
     @classmethod
     def of(cls, row: Row) -> "ExecutionRow":
@@ -114,11 +116,12 @@ class ExecutionRow:
 EXECUTION_COLUMNS = (
     "id, machine, revision, name, status, started_ms, stopped_ms, timeout_ms, seed, "
     "input, output, error, cause, trace_header, version, alias, "
-    "redrives, redriven_ms, redrive_token"
+    "redrives, redriven_ms, redrive_token, test_case"
 )
 _LOAD = f"SELECT {EXECUTION_COLUMNS} FROM executions WHERE id = ?"  # noqa: S608  # constants
 _INSERT = """INSERT INTO executions (machine, revision, name, status, started_ms, timeout_ms,
-    seed, input, trace_header, version, alias) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    seed, input, trace_header, version, alias, test_case)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _END = """UPDATE executions SET status = ?, stopped_ms = ?, output = ?, error = ?, cause = ?
     WHERE id = ?"""
 _HALT = """INSERT INTO halted (execution, since_ms, events, frames) VALUES (?, ?, ?, ?)
@@ -163,6 +166,7 @@ def insert_execution(
     trace_header: str | None,
     version: int | None = None,
     alias: str | None = None,
+    test_case: str | None = None,
 ) -> None:
     """Store a new execution and give it its id; what its first step changes follows by `save`."""
     values = (
@@ -177,6 +181,7 @@ def insert_execution(
         trace_header,
         version,
         alias,
+        test_case,
     )
     execution.id = connection.execute(_INSERT, values).lastrowid or 0
 
