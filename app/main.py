@@ -25,6 +25,7 @@ from app.approvals.links import LinkSigner
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
 from app.approvals.outbox import MailWorker
+from app.approvals.page_frame import PageFrame
 from app.approvals.pages import DecisionPages
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
@@ -277,7 +278,7 @@ def _for_people(
         service=approvals,
         nonces=links,
         languages=languages,
-        templates=templates,
+        frame=PageFrame(templates),
         clock=utc_now,
         base_url=settings.public_url,
     )

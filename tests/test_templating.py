@@ -11,6 +11,7 @@ import pytest
 from app.approvals.language_files import load_languages
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
+from app.approvals.page_frame import PageFrame
 from app.approvals.pages import DecisionPages
 from app.errors import StartRefused
 from app.templating import environment
@@ -49,7 +50,7 @@ async def test_a_style_of_the_operators_is_allowed_by_the_policy(tmp_path: Path)
         service=service,
         nonces=service.links,
         languages=load_languages(tmp_path),
-        templates=environment(tmp_path),
+        frame=PageFrame(environment(tmp_path)),
         clock=lambda: NOW,
         base_url=BASE_URL,
     )

@@ -6,7 +6,7 @@ that somebody plays tricks (click protocol, C.3, step 0).
 """
 
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from app.errors import BadForm
 
@@ -21,6 +21,26 @@ class FormRefused(BadForm):
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
+
+
+class OwnOrigins:
+    """Where a form of ours can have been: browsers say so with what they send."""
+
+    def __init__(self, base_url: str) -> None:
+        site = urlsplit(base_url)
+        # "null" is what they say of our own page, because it sends no referrer.
+        self._origins = frozenset({None, "null", f"{site.scheme}://{site.netloc}".lower()})
+
+    def check(self, origin: str | None, fetch_site: str | None) -> None:
+        """Accept a form by its Origin and Sec-Fetch-Site headers.
+
+        Raises:
+            FormRefused: it was on another site.
+        """
+        if (origin and origin.lower()) not in self._origins:
+            raise FormRefused("cross_site")
+        if fetch_site in ("cross-site", "same-site"):
+            raise FormRefused("cross_site")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,21 @@ Rules kept here (click protocol, C.3; design, "The decision page"):
 - GET reads and renders; nothing else. Only a POST of the page's own form decides;
 - before anything is written: signature, origin, form, nonce, an explicit choice, a comment's rule;
 - what a page says comes from committed state; each page has a JSON twin with a stable ``code``;
-- no page runs a script, can be framed, cached or indexed, or tells other sites its address.
+- what all pages have in common is in `page_frame.py`.
 """
 
-import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Protocol
-from urllib.parse import urlsplit
-
-from markupsafe import Markup
 
 from app.approvals.afterwards import Afterwards, Onlooker, afterwards, is_open
 from app.approvals.asking import asks, deadline, style_of, writes
-from app.approvals.decision_form import DecisionForm, FormRefused, read_form
+from app.approvals.decision_form import DecisionForm, FormRefused, OwnOrigins, read_form
 from app.approvals.language import Languages, Reader
 from app.approvals.model import Action, Approval, CommentRule, Holder
+from app.approvals.page_frame import Answer, PageFrame
 from app.approvals.request import MAX_COMMENT, read_comment
 from app.clock import Clock, iso
 from app.errors import (
@@ -35,34 +31,9 @@ from app.errors import (
     StoreUnconfirmed,
     UnknownLink,
 )
-from app.strict_json import Json, dumps
+from app.strict_json import Json
 
 log = logging.getLogger(__name__)
-
-RawHeaders = tuple[tuple[bytes, bytes], ...]
-
-_HTML = (b"content-type", b"text/html; charset=utf-8")
-_JSON = (b"content-type", b"application/json")
-_STATUS = {
-    "unknown_link": 404,
-    "method_not_allowed": 405,
-    "not_a_form": 415,
-    "too_large": 413,
-    "cross_site": 403,
-    "not_saved": 503,
-    "not_confirmed": 503,
-    "unavailable": 503,
-    "broken": 500,
-}  # everything else that a form can be refused for is a 400
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole HTTP answer."""
-
-    status: int
-    headers: RawHeaders
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +79,6 @@ class FormNonces(Protocol):
     def check_form_nonce(self, holder: Holder, nonce: str, now: datetime) -> None: ...
 
 
-class Template(Protocol):
-    """Words in, text out."""
-
-    def render(self, **words: Any) -> str: ...
-
-
-class Templates(Protocol):
-    """What the pages need of a template engine: Jinja2's environment has it."""
-
-    def get_template(self, name: str, /) -> Template: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Fault:
     """Why the form is shown once more."""
@@ -140,7 +99,7 @@ class DecisionPages:
         service: Decisions,
         nonces: FormNonces,
         languages: Languages,
-        templates: Templates,
+        frame: PageFrame,
         clock: Clock,
         base_url: str,
     ) -> None:
@@ -148,14 +107,10 @@ class DecisionPages:
         self._nonces = nonces
         self._languages = languages
         self._clock = clock
-        site = urlsplit(base_url)
-        self._own_origins = frozenset({None, "null", f"{site.scheme}://{site.netloc}".lower()})
-        self._decide = templates.get_template("pages/decide.html")
-        self._afterwards = templates.get_template("pages/afterwards.html")
-        self._style = Markup(templates.get_template("pages/style.css").render())  # noqa: S704
-        self._headers = _page_headers(self._style)
+        self._own_origins = OwnOrigins(base_url)
+        self._frame = frame
         self._unknown = {
-            wants_json: self._problem("unknown_link", languages.reader(), wants_json=wants_json)
+            wants_json: frame.problem("unknown_link", languages.reader(), wants_json=wants_json)
             for wants_json in (False, True)
         }
 
@@ -175,7 +130,7 @@ class DecisionPages:
         """Decide, if *submission* is the filled-in form of the page behind *link*."""
 
         async def page(holder: Holder) -> Answer:
-            self._check_origin(submission)
+            self._own_origins.check(submission.origin, submission.fetch_site)
             form = read_form(submission.content_type, submission.body)
             approval = await self._service.find(holder)
             now = self._clock()
@@ -190,7 +145,7 @@ class DecisionPages:
 
     def refuse(self, code: str, *, wants_json: bool) -> Answer:
         """The page that says why the request cannot be used, before its link was looked at."""
-        return self._problem(code, self._languages.reader(), wants_json=wants_json)
+        return self._frame.problem(code, self._languages.reader(), wants_json=wants_json)
 
     async def _truthfully(
         self,
@@ -217,7 +172,7 @@ class DecisionPages:
         except Exception:
             log.exception("decision page failed", extra={"approval": holder.approval_id})
             code = "broken"
-        return self._problem(code, await self._reader_of(holder), wants_json=wants_json)
+        return self._frame.problem(code, await self._reader_of(holder), wants_json=wants_json)
 
     async def _reader_of(self, holder: Holder) -> Reader:
         """How to speak to *holder*, as far as it can be found out while something is wrong."""
@@ -226,15 +181,6 @@ class DecisionPages:
         except SignoffError:
             return self._languages.reader()
         return self._languages.reader(approval.request.recipient(holder.recipient))
-
-    def _check_origin(self, submission: Submission) -> None:
-        """Browsers say where a form was; ours can only have been here.
-
-        "null" is what they say of our own page, because it sends no referrer.
-        """
-        origin = submission.origin and submission.origin.lower()
-        if origin not in self._own_origins or submission.fetch_site in ("cross-site", "same-site"):
-            raise FormRefused("cross_site")
 
     def _fault(
         self, form: DecisionForm, holder: Holder, approval: Approval, now: datetime
@@ -287,10 +233,10 @@ class DecisionPages:
         reader = self._languages.reader(approval.request.recipient(holder.recipient))
         words = self._form_words(holder, approval, reader, now)
         if wants_json:
-            return self._answer_json(*_form_twin(words, approval, fault))
-        return self._answer(
+            return self._frame.json(*_form_twin(words, approval, fault))
+        return self._frame.html(
             fault.status if fault else 200,
-            self._decide,
+            "pages/decide.html",
             reader,
             problem=fault and fault.sentence,
             problem_field=fault and fault.field,
@@ -341,10 +287,10 @@ class DecisionPages:
         reader = self._languages.reader(approval.request.recipient(holder.recipient))
         view = afterwards(Onlooker(approval, holder, reader, now, answered))
         if wants_json:
-            return self._answer_json(view.status, _afterwards_twin(view))
-        return self._answer(
+            return self._frame.json(view.status, _afterwards_twin(view))
+        return self._frame.html(
             view.status,
-            self._afterwards,
+            "pages/afterwards.html",
             reader,
             heading=view.heading,
             sentences=view.sentences,
@@ -352,55 +298,6 @@ class DecisionPages:
             comment=view.decision.comment if view.own and view.decision else None,
             comment_label=reader.say("page.comment_label"),
         )
-
-    def _problem(self, code: str, reader: Reader, *, wants_json: bool) -> Answer:
-        status = _STATUS.get(code, 400)
-        heading = reader.say(f"problem.{code}_heading")
-        sentence = reader.say(f"problem.{code}")
-        if wants_json:
-            return self._answer_json(status, {"code": code, "title": heading, "message": sentence})
-        return self._answer(
-            status,
-            self._afterwards,
-            reader,
-            heading=heading,
-            sentences=(sentence,),
-            next_steps=(),
-            comment=None,
-        )
-
-    def _answer(self, status: int, template: Template, reader: Reader, **words: Any) -> Answer:
-        language = reader.language
-        html = template.render(
-            style=self._style, lang=language.tag, direction=language.direction, **words
-        )
-        return self._whole(status, _HTML, html.encode("utf-8", "replace"))
-
-    def _answer_json(self, status: int, content: Json) -> Answer:
-        return self._whole(status, _JSON, dumps(content))
-
-    def _whole(self, status: int, content_type: tuple[bytes, bytes], body: bytes) -> Answer:
-        length = (b"content-length", b"%d" % len(body))
-        retry = ((b"retry-after", b"60"),) if status == 503 else ()
-        return Answer(status, (content_type, length, *self._headers, *retry), body)
-
-
-def _page_headers(style: str) -> RawHeaders:
-    digest = base64.b64encode(sha256(style.encode("utf-8")).digest()).decode("ascii")
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    )
-    return (
-        (b"cache-control", b"no-store"),
-        (b"content-security-policy", policy.encode("ascii")),
-        (b"cross-origin-opener-policy", b"same-origin"),
-        (b"cross-origin-resource-policy", b"same-origin"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-frame-options", b"DENY"),
-        (b"x-robots-tag", b"noindex"),
-    )
 
 
 def _comment_fault(form: DecisionForm, action: Action, reader: Reader) -> _Fault | None:

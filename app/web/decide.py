@@ -8,7 +8,8 @@ is asked for, and however it is dressed up, is answered 405.
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.approvals.decision_form import MAX_FORM_BYTES
-from app.approvals.pages import Answer, DecisionPages, Submission
+from app.approvals.page_frame import Answer
+from app.approvals.pages import DecisionPages, Submission
 
 _PREFIX = "/d/"
 _ALLOW = (b"allow", b"GET, HEAD, POST")

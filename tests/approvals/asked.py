@@ -26,6 +26,7 @@ from app.approvals.model import (
     State,
     Success,
 )
+from app.approvals.page_frame import PageFrame
 from app.approvals.pages import DecisionPages
 from app.errors import UnknownLink
 from app.templating import environment
@@ -164,7 +165,7 @@ def pages(service: FakeService, base_url: str = BASE_URL) -> DecisionPages:
         service=service,
         nonces=service.links,
         languages=LANGUAGES,
-        templates=TEMPLATES,
+        frame=PageFrame(TEMPLATES),
         clock=lambda: service.now,
         base_url=base_url,
     )

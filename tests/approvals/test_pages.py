@@ -23,7 +23,8 @@ from app.approvals.model import (
     State,
     Success,
 )
-from app.approvals.pages import Answer, DecisionPages, Submission
+from app.approvals.page_frame import Answer, PageFrame
+from app.approvals.pages import DecisionPages, Submission
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from tests.approvals.asked import (
     APPROVAL,
@@ -841,7 +842,7 @@ async def test_refusals_are_in_the_language_of_the_recipient(
         service=service,
         nonces=service.links,
         languages=load_languages(tmp_path),
-        templates=TEMPLATES,
+        frame=PageFrame(TEMPLATES),
         clock=lambda: service.now,
         base_url=BASE_URL,
     )

@@ -26,6 +26,7 @@ from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
 from app.approvals.model import Approval
 from app.approvals.outbox import MailWorker
+from app.approvals.page_frame import PageFrame
 from app.approvals.pages import DecisionPages
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
@@ -157,7 +158,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         service=service,
         nonces=links,
         languages=LANGUAGES,
-        templates=TEMPLATES,
+        frame=PageFrame(TEMPLATES),
         clock=clock,
         base_url=url,
     )

@@ -10,7 +10,8 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, Page, Route
 
 from app.approvals.model import Approval, Holder, MailKind, Notice, State
-from app.approvals.pages import Answer, Submission
+from app.approvals.page_frame import Answer
+from app.approvals.pages import Submission
 from app.inbox import read_mail
 from tests.approvals.asked import (
     APPROVAL,

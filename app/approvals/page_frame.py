@@ -1,0 +1,116 @@
+"""What all pages for people have in common: frame, headers, JSON twin, and what is wrong.
+
+No page runs a script, can be framed, cached or indexed, or tells other sites its address.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from app.approvals.language import Reader
+from app.strict_json import Json, dumps
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_JSON = (b"content-type", b"application/json")
+_STATUS: Mapping[str, int] = MappingProxyType(
+    {
+        "unknown_link": 404,
+        "method_not_allowed": 405,
+        "not_a_form": 415,
+        "too_large": 413,
+        "cross_site": 403,
+        "not_saved": 503,
+        "not_confirmed": 503,
+        "unavailable": 503,
+        "broken": 500,
+    }
+)  # everything else that a form can be refused for is a 400
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+
+class Template(Protocol):
+    """Words in, text out."""
+
+    def render(self, **words: Any) -> str: ...
+
+
+class Templates(Protocol):
+    """What the pages need of a template engine: Jinja2's environment has it."""
+
+    def get_template(self, name: str, /) -> Template: ...
+
+
+class PageFrame:
+    """Renders pages, and answers with them."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+        self._style = Markup(templates.get_template("pages/style.css").render())  # noqa: S704
+        self._headers = _page_headers(self._style)
+
+    def html(self, status: int, template: str, reader: Reader, **words: Any) -> Answer:
+        """The page that *template* makes of *words*."""
+        language = reader.language
+        html = self._templates.get_template(template).render(
+            style=self._style, lang=language.tag, direction=language.direction, **words
+        )
+        return self._whole(status, _HTML, html.encode("utf-8", "replace"))
+
+    def json(self, status: int, content: Json) -> Answer:
+        """A page's twin for machines."""
+        return self._whole(status, _JSON, dumps(content))
+
+    def problem(self, code: str, reader: Reader, *, wants_json: bool) -> Answer:
+        """The page that says what is wrong, and what to do."""
+        status = _STATUS.get(code, 400)
+        heading = reader.say(f"problem.{code}_heading")
+        sentence = reader.say(f"problem.{code}")
+        if wants_json:
+            return self.json(status, {"code": code, "title": heading, "message": sentence})
+        return self.html(
+            status,
+            "pages/afterwards.html",
+            reader,
+            heading=heading,
+            sentences=(sentence,),
+            next_steps=(),
+            comment=None,
+        )
+
+    def _whole(self, status: int, content_type: tuple[bytes, bytes], body: bytes) -> Answer:
+        length = (b"content-length", b"%d" % len(body))
+        retry = ((b"retry-after", b"60"),) if status == 503 else ()
+        return Answer(status, (content_type, length, *self._headers, *retry), body)
+
+
+def _page_headers(style: str) -> RawHeaders:
+    digest = base64.b64encode(sha256(style.encode("utf-8")).digest()).decode("ascii")
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
+    return (
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", policy.encode("ascii")),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+        (b"x-robots-tag", b"noindex"),
+    )
