@@ -1,5 +1,6 @@
 """Driving an engine as its users do, with the time in the test's hands."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,6 +150,19 @@ class Driver:
         self.calls.append(("park", event, invocation))
         self.tokens.append(event["token"])
         return {"parked": True}
+
+
+async def crash(driver: Driver) -> None:
+    """End as a killed process does: nothing is finished, the kernel lets go of the lock."""
+    conductor, lock = driver.engine._conductor, driver.engine._lock
+    assert conductor._loop is not None
+    assert lock is not None
+    conductor._loop.cancel()
+    for task in conductor._dispatcher._tasks:
+        task.cancel()
+    await asyncio.sleep(0)
+    lock.release()
+    await driver.database.close()
 
 
 def story(events: Sequence[Mapping[str, Any]]) -> list[str]:

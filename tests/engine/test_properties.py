@@ -36,107 +36,17 @@ from app.engine.history import TERMINAL
 from app.engine.payload import Payload
 from app.engine.states import StateMachine, Task
 from app.engine.step import step
-from app.strict_json import Json
+from tests.engine.building import GIVEN, NEVER_SCHEDULED, Builder
 
-ERRORS = ("Busy", "Rejected", "States.ALL", "States.Timeout", "States.TaskFailed")
 RESOURCES = ("sqs:sendMessage.waitForTaskToken", "sqs:sendMessage", "lambda:invoke")
+TASKS = [{"Resource": f"arn:aws:states:::{name}"} for name in RESOURCES] + [NEVER_SCHEDULED]
 START_MS = 1_700_000_000_000
-GIVEN = Payload({"n": 2, "items": ["a", "b"]})
-
-
-class Builder:
-    """Builds a definition from choices, its state names unique."""
-
-    def __init__(self, draw: Any) -> None:
-        self.draw = draw
-        self.count = 0
-
-    def machine(self, depth: int) -> dict[str, Json]:
-        length = self.draw(st.integers(1, 4))
-        names = [self.name() for _ in range(length)]
-        following = [*names[1:], None]
-        states = {
-            name: self.state(depth, after) for name, after in zip(names, following, strict=True)
-        }
-        states[names[-1]] = self.last(depth)
-        return {"StartAt": names[0], "States": states}
-
-    def name(self) -> str:
-        self.count += 1
-        return f"S{self.count}"
-
-    def state(self, depth: int, after: str | None) -> dict[str, Json]:
-        move: dict[str, Json] = {"End": True} if after is None else {"Next": after}
-        kinds = ["Pass", "Wait", "Task", "Task", "Choice"] + (["Parallel", "Map"] if depth else [])
-        kind = self.draw(st.sampled_from(kinds))
-        if kind == "Choice":
-            rule = {"Variable": "$.n", "NumericGreaterThan": 1, "Next": after}
-            return {"Type": "Choice", "Choices": [rule], "Default": after} if after else PASS
-        if kind == "Pass":
-            return {"Type": "Pass", "ResultPath": "$.p", "Result": 1, **move}
-        if kind == "Wait":
-            return {"Type": "Wait", "Seconds": self.draw(st.integers(0, 3)), **move}
-        if kind == "Task":
-            return self.task() | move | self.handlers(after)
-        if kind == "Map":
-            return self.iteration(depth) | move | self.handlers(after)
-        branches = [self.machine(depth - 1) for _ in range(self.draw(st.integers(1, 3)))]
-        shape = {"Type": "Parallel", "Branches": branches, "ResultPath": "$.b"}
-        return shape | move | self.handlers(after)
-
-    def iteration(self, depth: int) -> dict[str, Json]:
-        return {
-            "Type": "Map",
-            "ItemProcessor": self.machine(depth - 1),
-            "ItemSelector": {"n": 2, "items": ["a"], "item.$": "$$.Map.Item.Value"},
-            "ItemsPath": "$.items",
-            "MaxConcurrency": self.draw(st.integers(0, 2)),
-            "ResultPath": "$.m",
-        }
-
-    def last(self, depth: int) -> dict[str, Json]:
-        final: list[dict[str, Json]] = [
-            PASS,
-            {"Type": "Succeed"},
-            {"Type": "Fail", "Error": "Busy"},
-        ]
-        return (
-            self.draw(st.sampled_from(final))
-            if self.draw(st.booleans())
-            else self.state(depth, None)
-        )
-
-    def task(self) -> dict[str, Json]:
-        task: dict[str, Json] = {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::" + self.draw(st.sampled_from(RESOURCES)),
-            "ResultPath": "$.t",
-        }
-        if self.draw(st.booleans()):
-            task |= {"TimeoutSeconds": 9, "HeartbeatSeconds": 4}
-        return task
-
-    def handlers(self, after: str | None) -> dict[str, Json]:
-        made: dict[str, Json] = {}
-        if self.draw(st.booleans()):
-            error = self.draw(st.sampled_from(ERRORS))
-            attempts = self.draw(st.integers(0, 2))
-            made["Retry"] = [
-                {"ErrorEquals": [error], "MaxAttempts": attempts, "JitterStrategy": "FULL"}
-            ]
-        if after and self.draw(st.booleans()):
-            error = self.draw(st.sampled_from(ERRORS))
-            made["Catch"] = [{"ErrorEquals": [error], "Next": after, "ResultPath": "$.e"}]
-        return made
-
-
-PASS: dict[str, Json] = {"Type": "Pass", "End": True}
 
 
 @st.composite
 def machines(draw: Any) -> StateMachine:
     """A machine of nested branches, tasks, waits, retries and catchers."""
-    text = json.dumps(Builder(draw).machine(depth=2))
+    text = json.dumps(Builder(draw, TASKS).machine(depth=2))
     machine = parse(text, Rules(lambda _resource: True)).machine
     assert machine is not None, text
     return machine
@@ -159,7 +69,7 @@ class World:
             "arn",
             "machine",
             "role",
-            Payload({"n": 2, "items": ["a", "b"]}),
+            Payload(GIVEN),
             START_MS,
             5,
             2**60,

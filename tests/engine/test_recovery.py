@@ -10,20 +10,7 @@ from app.engine.dispatch import AT_HAND, IN_FLIGHT
 from app.engine.store import FILE
 from app.errors import StartRefused, TaskTimedOut
 from app.strict_json import Json
-from tests.engine.driving import Driver, Flaky, invoked, only, parked
-
-
-async def crash(driver: Driver) -> None:
-    """End as a killed process does: nothing is finished, the kernel lets go of the lock."""
-    conductor, lock = driver.engine._conductor, driver.engine._lock
-    assert conductor._loop is not None
-    assert lock is not None
-    conductor._loop.cancel()
-    for task in conductor._dispatcher._tasks:
-        task.cancel()
-    await asyncio.sleep(0)
-    lock.release()
-    await driver.database.close()
+from tests.engine.driving import Driver, Flaky, crash, invoked, only, parked
 
 
 async def test_waiting_executions_go_on_after_a_restart(driver: Driver) -> None:
