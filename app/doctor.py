@@ -16,8 +16,9 @@ from app.approvals.channels import MailError
 from app.approvals.keyring import KeyRing
 from app.approvals.targets import TargetBusy, TargetError, TaskGone
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
+from app.engine.store import FILE as ENGINE_FILE
 from app.errors import SignoffError, StartRefused
-from app.main import api_key_entries, make_channel
+from app.main import api_key_entries, event_routing, make_channel
 from app.secrets_source import API_KEY_FILE, read_secret_keys
 from app.settings import Settings, TargetKind, load_settings
 
@@ -49,6 +50,7 @@ async def examine() -> list[Finding]:
         *_databases(settings.data_dir),
         await _mail(settings),
         await _target(settings),
+        await _events(settings),
         _base_url(settings.public_url),
     ]
 
@@ -138,6 +140,34 @@ async def _target(settings: Settings) -> Finding:
     finally:
         target.close()
     return Finding("target", False, "Step Functions took a token that does not exist.")
+
+
+async def _events(settings: Settings) -> Finding:
+    try:
+        routing = event_routing(settings)
+    except StartRefused as exc:
+        return Finding("events", False, exc.message, "docs/events.md has an example.")
+    for destination in routing.destinations:
+        await destination.close()
+    names = " and ".join(destination.name for destination in routing.destinations)
+    owed, given_up = _owed_events(settings.data_dir / ENGINE_FILE)
+    if given_up:
+        sentence = f"{given_up} execution status events were given up, {owed} are owed."
+        mend = "The log says why. Mend the destination; DescribeExecution has what was missed."
+        return Finding("events", False, sentence, mend)
+    sentence = f"They go to {names}; {owed} are owed." if names else "Nobody is told of them."
+    return Finding("events", True, sentence)
+
+
+def _owed_events(path: Path) -> tuple[int, int]:
+    """How many events are owed, and how many were given up."""
+    sql = "SELECT count(due_ms), count(*) - count(due_ms) FROM owed_events"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            owed, given_up = file.execute(sql).fetchone()
+    except sqlite3.Error:
+        return 0, 0  # no engine ran here yet; a damaged file is told of elsewhere
+    return owed, given_up
 
 
 def _base_url(url: str) -> Finding:

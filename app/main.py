@@ -36,6 +36,9 @@ from app.approvals.targets.embedded import EmbeddedTarget
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.clock import utc_now
 from app.demo import FUNCTION
+from app.engine.events import Destination, EventRouting
+from app.engine.events.eventbridge import EventBridge
+from app.engine.events.webhook import Signer, Webhook
 from app.engine.functions import Invocation, LocalFunction
 from app.engine.mock_file import MockFile, read_mock_file
 from app.engine.rehearsal import Rehearsal
@@ -55,7 +58,7 @@ from app.web.access_log import AccessLog
 from app.web.approvals import ApprovalsApi
 from app.web.decide import DecideFirst
 from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
-from app.web.health import Health
+from app.web.health import Health, no_events
 from app.web.inbox import inbox_routes
 from app.web.limits import AsgiApp, Limits
 from app.web.metrics import PrometheusMeter
@@ -135,7 +138,7 @@ async def service(
             await engine.start()
             # Stopped first: the function that its workflows call must still be there.
             stack.push_async_callback(engine.stop)
-        app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox)
+        app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox, engine)
         yield Running(_sites(settings, app, engine, Border(meter, lines)), engine)
 
 
@@ -166,6 +169,7 @@ def create_app(
     store: SqliteStore,
     meter: PrometheusMeter,
     inbox: Inbox | None,
+    engine: Engine | None = None,
 ) -> AsgiApp:
     """The service as one ASGI application."""
     # FastAPI's own pages would tell strangers what there is to try.
@@ -178,6 +182,7 @@ def create_app(
         clock=utc_now,
         # The demo listens on loopback only, and has nothing to hide.
         authorize=_allow if inbox else api.authorize,
+        events=engine.event_backlogs if engine else no_events,
     )
     app.router.routes.extend(health.routes())
     if inbox is not None:
@@ -243,6 +248,7 @@ def _engine(
         functions=functions,
         endpoints=settings.local.endpoints,
         rehearsal=_rehearsal(settings.local),
+        events=event_routing(settings),
         meter=meter,
     )
 
@@ -250,6 +256,23 @@ def _engine(
 def _rehearsal(local: LocalSettings) -> Rehearsal:
     mocks = MockFile() if local.sfn_mock_config is None else read_mock_file(local.sfn_mock_config)
     return Rehearsal(mocks, local.wait_time_scale)
+
+
+def event_routing(settings: Settings) -> EventRouting:
+    """Where execution status changes go.
+
+    Raises:
+        StartRefused: a setting is missing or wrong.
+    """
+    destinations: list[Destination] = []
+    if settings.event_bus is not None:
+        destinations.append(EventBridge(settings.event_bus, settings.region))
+    if settings.event_webhook_url is not None:
+        secrets = read_secret_keys(
+            _text(settings.event_webhook_secrets), "SIGNOFF_EVENT_WEBHOOK_SECRETS"
+        )
+        destinations.append(Webhook(settings.event_webhook_url, Signer(secrets)))
+    return EventRouting(destinations, settings.event_source, settings.event_retry_for)
 
 
 class _Signoff:

@@ -13,8 +13,8 @@ SECRET_FILE = "secret-keys"  # noqa: S105  # a file's name
 API_KEY_FILE = "api-key"
 
 
-def read_secret_keys(setting: str | None) -> tuple[str, ...]:
-    """The keys that *setting* (SIGNOFF_SECRET_KEYS) names, newest first.
+def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS") -> tuple[str, ...]:
+    """The keys that *setting*, the value of *variable*, names, newest first.
 
     Raises:
         StartRefused: they cannot be read. (No keys at all are refused by the key ring.)
@@ -25,9 +25,9 @@ def read_secret_keys(setting: str | None) -> tuple[str, ...]:
     if kind == "file":
         return _split(_read_file(Path(rest)))
     if kind == "secretsmanager":
-        return _split(_ask_aws("secretsmanager", rest))
+        return _split(_ask_aws("secretsmanager", rest, variable))
     if kind == "ssm":
-        return _split(_ask_aws("ssm", rest))
+        return _split(_ask_aws("ssm", rest, variable))
     return _split(setting)
 
 
@@ -63,7 +63,7 @@ def _read_file(path: Path) -> str:
         ) from exc
 
 
-def _ask_aws(service: str, name: str) -> str:
+def _ask_aws(service: str, name: str, variable: str) -> str:
     try:
         if service == "ssm":
             answer = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)
@@ -71,6 +71,6 @@ def _ask_aws(service: str, name: str) -> str:
         return str(boto3.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
     except (BotoCoreError, ClientError, KeyError) as exc:
         raise StartRefused(
-            f"SIGNOFF_SECRET_KEYS names a {service} secret that cannot be read "
+            f"{variable} names a {service} secret that cannot be read "
             f"({type(exc).__name__}). Check its name, the region and this process's permissions."
         ) from exc

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.engine.events import RETRY_FOR_S, SOURCE
 from app.errors import StartRefused
 from app.local_settings import LocalSettings
 
@@ -65,6 +66,15 @@ class Settings(BaseSettings):
     time_zone: str = "UTC"
     language: str = "en"
 
+    #: execution status changes go to this EventBridge bus, a name or an ARN
+    event_bus: Annotated[str, Field(pattern=r"^[/.\-_A-Za-z0-9:]{1,1600}$")] | None = None
+    event_source: Annotated[str, Field(pattern=r"^[/.\-_A-Za-z0-9]{1,256}$")] = SOURCE
+    #: and to this address, signed
+    event_webhook_url: str | None = None
+    #: whsec_..., newest first; or secretsmanager:ARN, ssm:NAME, file:PATH
+    event_webhook_secrets: SecretStr | None = None
+    event_retry_for: Annotated[int, Field(ge=1, le=1_209_600)] = RETRY_FOR_S
+
     log_level: str = "INFO"
     demo_autostart: bool = True
     account: Annotated[str, Field(pattern=r"^\d{12}$")] = "123456789012"
@@ -77,19 +87,22 @@ class Settings(BaseSettings):
     def _absolute_base_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        try:
-            parts = urlsplit(value)
-            port_is_fine = parts.port is None or parts.port > 0
-        except ValueError:
-            parts, port_is_fine = urlsplit(""), False
-        clean = not (parts.query or parts.fragment or parts.username or parts.password)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not clean:
-            raise ValueError("an address such as https://signoff.example.com is needed")
-        if not port_is_fine or any(character in value for character in " \\\"'<>"):
+        parts = _address(value, "https://signoff.example.com")
+        if parts.query:
             raise ValueError("an address such as https://signoff.example.com is needed")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise ValueError("people's links must be https:// (http is for 127.0.0.1 only)")
         return value.rstrip("/")
+
+    @field_validator("event_webhook_url")
+    @classmethod
+    def _safe_webhook(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = _address(value, "https://hooks.example.com/signoff")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise ValueError("events must go to https:// (http is for 127.0.0.1 only)")
+        return value
 
     @field_validator("store")
     @classmethod
@@ -146,6 +159,22 @@ class Settings(BaseSettings):
             return self.base_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+
+def _address(value: str, example: str) -> SplitResult:
+    """The parts of an http or https address without user and fragment."""
+    try:
+        parts = urlsplit(value)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_fine = urlsplit(""), False
+    clean = not (parts.fragment or parts.username or parts.password)
+    plain = not any(character <= " " or character in "\\\"'<>" for character in value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not clean:
+        raise ValueError(f"an address such as {example} is needed")
+    if not port_is_fine or not plain:
+        raise ValueError(f"an address such as {example} is needed")
+    return parts
 
 
 def load_settings(given: Mapping[str, Any] | None = None) -> Settings:

@@ -17,6 +17,7 @@ from functools import partial
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of
 from app.engine.dispatch import Dispatcher
+from app.engine.events.log import StatusChanges
 from app.engine.execution import (
     Dispatch,
     Due,
@@ -75,6 +76,7 @@ class Conductor:
         executions: Executions,
         resources: Resources,
         tokens: TokenMint,
+        changes: StatusChanges,
         clock: Clock,
         meter: Meter,
     ) -> None:
@@ -83,6 +85,7 @@ class Conductor:
         self._executions = executions
         self._resources = resources
         self._tokens = tokens
+        self._changes = changes
         self._clock = clock
         self._meter = meter
         self._dispatcher = Dispatcher(self._perform, self._read_owed)
@@ -182,10 +185,14 @@ class Conductor:
             save(connection, made)
         if made.ended:
             self._machines.finish_deleting(connection, revision.machine_id)
+        if self._changes.wanted:
+            self._changes.record(connection, signal, made)
         return made
 
     def after(self, made: Transition) -> None:
         """What follows from a committed transition."""
+        if self._changes.wanted:
+            self._changes.committed(made)
         if made.ended:
             status = made.execution.status.value
             self._meter.count("signoff_executions_ended", status=status)

@@ -8,6 +8,9 @@ from app.engine.activities import Activities
 from app.engine.aliases import Aliases
 from app.engine.arns import Arns
 from app.engine.conductor import Conductor
+from app.engine.events import NO_DESTINATIONS, EventRouting
+from app.engine.events.delivery import EventDelivery
+from app.engine.events.log import NOTHING_OWED, EventBacklog, StatusChanges
 from app.engine.execution import (
     Execution,
     StaleSignal,
@@ -70,6 +73,7 @@ class Engine:
         functions: Mapping[str, LocalFunction] | None = None,
         endpoints: Mapping[str, str] | None = None,
         rehearsal: Rehearsal = AS_ON_AWS,
+        events: EventRouting = NO_DESTINATIONS,
         clock: Clock = utc_now,
         meter: Meter = NO_METER,
     ) -> None:
@@ -83,8 +87,21 @@ class Engine:
         self._machines = Machines(database, self.arns, clock, pages, rehearsal)
         self._executions = Executions(database, self.arns, self._machines, pages, clock)
         resources = Resources(Surroundings(self.arns, dict(functions or {}), dict(endpoints or {})))
+        numbers = [destination.number for destination in events.destinations]
+        self.changes = StatusChanges(database, clock, source=events.source, destinations=numbers)
+        self._deliveries = [
+            EventDelivery(self.changes, destination, clock, meter, retry_for_s=events.retry_for_s)
+            for destination in events.destinations
+        ]
         self._conductor = Conductor(
-            database, self._machines, self._executions, resources, self._tokens, clock, meter
+            database,
+            self._machines,
+            self._executions,
+            resources,
+            self._tokens,
+            self.changes,
+            clock,
+            meter,
         )
         self._tags = Tags(database, self.arns)
         self._lock: DirectoryLock | None = None
@@ -121,18 +138,29 @@ class Engine:
             StartRefused: another engine has the directory.
         """
         self._lock = DirectoryLock.take(self._database.path.parent)
+        await self.changes.start()
+        for delivery in self._deliveries:
+            delivery.start()
         await self._conductor.start()
 
     async def stop(self) -> None:
         """Stop serving and calling. What waits, waits in the database."""
         await self._express.stop()
         await self._conductor.stop()
+        for delivery in self._deliveries:
+            await delivery.stop()
         if self._lock is not None:
             self._lock.release()
 
     async def idle(self) -> None:
         """Return when all executions wait for someone, or for a later moment."""
         await self._conductor.idle()
+
+    def event_backlogs(self) -> Mapping[str, EventBacklog]:
+        """What is owed to each destination of events, by its name."""
+        found = self.changes.backlog()
+        destinations = (delivery.destination for delivery in self._deliveries)
+        return {d.name: found.get(d.number, NOTHING_OWED) for d in destinations}
 
     # State machines
 

@@ -1,6 +1,6 @@
 """For operators and their machines: is it alive, does it take work, what does it count."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from starlette.requests import Request
@@ -8,13 +8,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.approvals.store import ApprovalStore, Backlog
-from app.clock import Clock, iso
+from app.clock import Clock, from_ms, iso
+from app.engine.events.log import EventBacklog
 from app.errors import StoreError
 from app.strict_json import Json, dumps
 from app.web.metrics import CONTENT_TYPE, PrometheusMeter
 
 #: a decision that is owed for longer than this is a reason to look (the service is not "ready")
 MAX_OWED_AGE_S = 600
+
+EventBacklogs = Callable[[], Mapping[str, EventBacklog]]
+
+
+def no_events() -> Mapping[str, EventBacklog]:
+    """No engine in this process."""
+    return {}
+
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -30,13 +39,18 @@ class Health:
         meter: PrometheusMeter,
         clock: Clock,
         authorize: Callable[[Request], object],
+        events: EventBacklogs = no_events,
     ) -> None:
-        """*probe* writes to the store; *authorize* guards the metrics."""
+        """*probe* writes to the store; *authorize* guards the metrics.
+
+        *events* tells what the engine owes to its events' destinations.
+        """
         self._store = store
         self._probe = probe
         self._meter = meter
         self._clock = clock
         self._authorize = authorize
+        self._events = events
 
     def routes(self) -> list[Route]:
         """The three routes."""
@@ -66,6 +80,7 @@ class Health:
             "status": "unready" if reasons else "ready",
             "reasons": reasons,
             "owed": _owed(backlog, owed_s),
+            **owed_events(self._events, self._clock()),
         }
         return _answer(503 if reasons else 200, body)
 
@@ -81,9 +96,33 @@ class Health:
             "mails_queued": float(backlog.mails),
             "mails_queued_oldest_seconds": _age_s(backlog.oldest_mail_due, now),
         }
+        for name, events in self._events().items():
+            gauges[f"events_owed_{name}"] = float(events.owed)
+            gauges[f"events_given_up_{name}"] = float(events.given_up)
         for name, value in gauges.items():
             self._meter.gauge(name, value)
         return Response(self._meter.render(), 200, _HEADERS, media_type=CONTENT_TYPE)
+
+
+def owed_events(backlogs: EventBacklogs, now: datetime) -> dict[str, Json]:
+    """What the engine has not told its destinations, if it has any."""
+    try:
+        found = backlogs()
+    except StoreError:
+        return {}
+    shown = {
+        name: {
+            "owed": events.owed,
+            "given_up": events.given_up,
+            "oldest_seconds": round(_age_s(_moment(events.oldest_ms), now), 1),
+        }
+        for name, events in found.items()
+    }
+    return {"events": shown} if shown else {}
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
 
 
 def _age_s(since: datetime | None, now: datetime) -> float:

@@ -1,0 +1,67 @@
+"""kill -9 between the commit of a status change and its delivery: nobody misses it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.events.receiver import Receiver
+from tests.engine.events.test_webhook import NEW
+from tests.processes import ROLE, SignoffProcess, wait_for
+
+PASS = json.dumps({"StartAt": "First", "States": {"First": {"Type": "Pass", "End": True}}})
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Holds what it is sent until it may go on."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, receiver: Receiver) -> Iterator[SignoffProcess]:
+    """An engine that tells it."""
+    environment = {
+        "SIGNOFF_EVENT_WEBHOOK_URL": receiver.url,
+        "SIGNOFF_EVENT_WEBHOOK_SECRETS": NEW,
+    }
+    process = SignoffProcess(("engine",), tmp_path / "data", environment=environment)
+    yield process.start()
+    process.kill()
+
+
+def test_a_killed_engine_delivers_what_it_had_recorded(
+    engine: SignoffProcess, receiver: Receiver
+) -> None:
+    """Three kills with events under way: all arrive, and a repeated one keeps its id."""
+    members = {"name": "machine", "definition": PASS, "roleArn": ROLE}
+    machine = engine.states("CreateStateMachine", **members)["stateMachineArn"]
+    for number in range(3):
+        receiver.go_on.clear()
+        before = len(receiver.received)
+        engine.states("StartExecution", stateMachineArn=machine, name=f"run{number}")
+        wait_for(lambda before=before: len(receiver.received) > before)
+        engine.kill()
+        receiver.go_on.set()
+        engine.start()
+
+    expected = {(f"run{n}", status) for n in range(3) for status in ("RUNNING", "SUCCEEDED")}
+    wait_for(lambda: {r.told for r in receiver.received} == expected)
+    ids = {(r.told, r.headers["webhook-id"]) for r in receiver.received}
+    assert len(ids) == 6
+    assert len(receiver.received) > 6
+
+
+def test_a_receiver_that_refuses_is_told_again(engine: SignoffProcess, receiver: Receiver) -> None:
+    """What met a 503 arrives soon after."""
+    receiver.judge = lambda number, _event: 503 if number < 2 else 204
+    members = {"name": "machine", "definition": PASS, "roleArn": ROLE}
+    machine = engine.states("CreateStateMachine", **members)["stateMachineArn"]
+
+    engine.states("StartExecution", stateMachineArn=machine, name="run")
+
+    wait_for(lambda: len(receiver.received) == 4)
+    assert {r.told for r in receiver.received[2:]} == {("run", "RUNNING"), ("run", "SUCCEEDED")}
