@@ -15,6 +15,7 @@ from app.engine.json_faults import JsonFault
 from app.engine.json_faults import parse as parse_json
 from app.engine.parsing import Read, read_state
 from app.engine.states import MAX_SECONDS, State, StateMachine
+from app.engine.variable_scopes import check_scopes
 from app.strict_json import Json, NotJson, loads
 
 MAX_CHARS = 1_048_576
@@ -41,6 +42,7 @@ def parse(text: str, rules: Rules) -> Parsed:
         report.fault(None, "Definition must be a valid JSON object")
         return Parsed(None, report.found)
     machine = _Machine(report).read(Fields(value, "", report, rules))
+    check_scopes(value, report)
     return Parsed(None if report.found else machine, report.found)
 
 

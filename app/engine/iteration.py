@@ -35,7 +35,7 @@ class Map(State):
             items = Payload(self._queried(self.items, raw, scope))
             return Iterate(items, self._at_once(data, scope))
         items = data if self.items_path is None else select(self.items_path, data, scope)
-        if not isinstance(items.value, list | dict):
+        if not isinstance(items.value, list):
             raise RuntimeFailure(self._no_array(items))
         return Iterate(items, self._at_once(data, scope))
 

@@ -81,6 +81,8 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
         raise QueryError(f"{exc.get_error()}: {exc}") from exc
     except (RecursionError, MemoryError) as exc:
         raise QueryError("D1011: Stack overflow or memory exhausted") from exc
+    except (ZeroDivisionError, OverflowError) as exc:
+        raise QueryError("D1001: Number out of range: Infinity") from exc
     except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as exc:
         raise QueryError(f"D3000: {exc}") from exc  # the library stumbled over the values
     finally:
@@ -179,7 +181,7 @@ def _parse(text: Any) -> Any:
     try:
         value = loads(text)
     except (NotJson, TypeError) as exc:
-        raise JException("D3110", -1, text) from exc
+        raise QueryError("D3137: The argument of the function parse is not valid JSON") from exc
     return Utils.NULL_VALUE if value is None else value
 
 

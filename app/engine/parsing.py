@@ -17,7 +17,7 @@ from app.engine.flow import Flow, PathFlow, QueryFlow, Use
 from app.engine.iteration import Map
 from app.engine.paths import Path
 from app.engine.payload import Payload
-from app.engine.queries import Query
+from app.engine.queries import Query, is_query
 from app.engine.resource import Family, Pattern, Resource, parse_resource
 from app.engine.retry import MAX_DELAY_S, Catcher, Retrier
 from app.engine.states import (
@@ -362,8 +362,8 @@ def _query_rule(entry: Fields, number: int) -> Rule:
     entry.require("Condition", "Next")
     entry.text("Next")
     source = entry.query("Condition", f"Choices[{number}]/Condition")
-    if source is None and not isinstance(entry.values.get("Condition", True), bool | str):
-        entry.fault("Expected value of type Boolean", "Condition")
+    if source is None and not is_query(entry.values.get("Condition")):
+        entry.typed("Condition", bool, "Boolean")
     flow = QueryFlow(output=entry.template("Output"), assign=entry.assignment("Assign"))
     test = QueryTest(source or Constant(entry.values.get("Condition")))
     return Rule(test, entry.values.get("Next", ""), flow)

@@ -106,11 +106,16 @@ SEE: dict[str, Json] = {"Type": "Pass", "Parameters": {"i.$": "$$.Map.Item"}, "O
 SEE |= {"End": True}
 
 
-async def test_members_of_an_object_are_items(driver: Driver) -> None:
-    """An object is iterated as Key and Value."""
-    arn = await driver.run(mapped(PASS), {"x": 1, "y": [2]})
+async def test_an_object_is_no_array_of_items(driver: Driver) -> None:
+    """An inline Map iterates over arrays only, as recorded from AWS."""
+    whole = await driver.run(mapped(PASS), {"x": 1}, name="whole")
+    by_path = await driver.run(mapped(PASS, ItemsPath="$.x"), {"x": {"y": 1}}, name="path")
 
-    assert await driver.output(arn) == [{"Key": "x", "Value": 1}, {"Key": "y", "Value": [2]}]
+    causes = [(await driver.describe(arn))["cause"] for arn in (whole, by_path)]
+    assert [cause.split(". ", 1)[1] for cause in causes] == [
+        'Map state input must be an array but was: {"x":1}',
+        'Reference path "$.x" must point to array.',
+    ]
 
 
 async def test_a_failed_iteration_takes_the_others_along(driver: Driver) -> None:
