@@ -4,7 +4,6 @@
 is given the function ``signoff`` as one of its local functions.
 """
 
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from app.approvals.page_frame import PageFrame
 from app.approvals.pages import DecisionPages
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
-from app.approvals.store.sqlite import SqliteStore
+from app.approvals.store import ApprovalStore
 from app.approvals.sweeper import Sweeper
 from app.approvals.targets import Target
 from app.approvals.targets.embedded import EmbeddedTarget
@@ -52,6 +51,7 @@ from app.presence import Presence
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
 from app.server import Site, Stop
 from app.settings import Settings, TargetKind
+from app.store_setting import open_store, open_to_read
 from app.strict_json import Json
 from app.templating import environment
 from app.web.access_log import AccessLog
@@ -63,8 +63,6 @@ from app.web.inbox import inbox_routes
 from app.web.limits import AsgiApp, Limits
 from app.web.metrics import PrometheusMeter
 from app.web.stepfunctions import create_stepfunctions_app
-
-APPROVALS_FILE = "approvals.sqlite3"
 
 Functions = Mapping[str, LocalFunction]
 
@@ -113,9 +111,8 @@ async def service(
         stack.callback(presence.leave)
         local: Functions = {**functions, FUNCTION: function}
         engine, targets = _targets(settings, local, meter, stop, stack)
-        store = SqliteStore.open(settings.data_dir / APPROVALS_FILE)
+        store = await open_store(settings, on_failed=partial(stop.request, failed=True))
         stack.push_async_callback(store.close)
-        store.database.on_failed = partial(stop.request, failed=True)
         links = LinkSigner(ring, settings.public_url)
         approvals = ApprovalService(
             store=store,
@@ -131,7 +128,9 @@ async def service(
         approvals.on_mail_queued = worker.wake
         worker.start()
         stack.push_async_callback(worker.stop)
-        sweeper = Sweeper(service=approvals, store=store, ring=ring, alone=presence.alone)
+        # Processes on other machines may share a table; nothing here tells of them.
+        alone = presence.alone and settings.table is None
+        sweeper = Sweeper(service=approvals, store=store, ring=ring, alone=alone)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
         if engine is not None:
@@ -143,22 +142,19 @@ async def service(
 
 
 async def verify_audit(settings: Settings) -> AuditReport:
-    """Check the whole audit in the data directory; a running service is not in the way.
+    """Check the whole audit of the store; a running service is not in the way.
 
     Raises:
         StartRefused: there is no store, or it cannot be read.
     """
-    path = settings.data_dir / APPROVALS_FILE
-    if not path.exists():
-        raise StartRefused(f"There is no store at {path}. Set SIGNOFF_DATA_DIR.")
+    store = open_to_read(settings)
     made_by_demo = settings.data_dir / SECRET_FILE
     given = _text(settings.secret_keys) or (
         f"file:{made_by_demo}" if made_by_demo.exists() else None
     )
-    ring = KeyRing(read_secret_keys(given))
-    store = SqliteStore.open(path)
     try:
-        return check_audit(store, ring)
+        ring = KeyRing(read_secret_keys(given))
+        return await check_audit(store, ring)
     finally:
         await store.close()
 
@@ -166,7 +162,7 @@ async def verify_audit(settings: Settings) -> AuditReport:
 def create_app(
     api: ApprovalsApi,
     pages: DecisionPages,
-    store: SqliteStore,
+    store: ApprovalStore,
     meter: PrometheusMeter,
     inbox: Inbox | None,
     engine: Engine | None = None,
@@ -177,7 +173,7 @@ def create_app(
     app.include_router(api.router())
     health = Health(
         store=store,
-        probe=partial(store.database.write, _touch),
+        probe=store.probe,
         meter=meter,
         clock=utc_now,
         # The demo listens on loopback only, and has nothing to hide.
@@ -291,7 +287,7 @@ def _for_people(
     settings: Settings,
     approvals: ApprovalService,
     links: LinkSigner,
-    store: SqliteStore,
+    store: ApprovalStore,
     channel: Channel,
     meter: PrometheusMeter,
 ) -> tuple[DecisionPages, MailWorker]:
@@ -342,12 +338,6 @@ def _engine_site(settings: Settings, engine: Engine, border: Border) -> Site:
 
 def _text(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-def _touch(connection: sqlite3.Connection) -> None:
-    """The smallest write there is: it changes nothing, and needs the disk all the same."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.execute(f"PRAGMA user_version={version:d}")
 
 
 def _allow(_request: object) -> None:

@@ -4,6 +4,7 @@ Options come from the environment (prefix ``SIGNOFF_``). A wrong one stops the s
 that names the variable and says what to set; it never repeats the value, which may be a secret.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,11 @@ from app.local_settings import LocalSettings
 
 PREFIX = "SIGNOFF_"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+#: the name of a DynamoDB table, or its ARN
+_TABLE = re.compile(
+    r"(arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:\d{12}:table/)?[A-Za-z0-9_.-]{3,255}", re.ASCII
+)
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -107,8 +113,9 @@ class Settings(BaseSettings):
     @field_validator("store")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        if value != "sqlite":
-            raise ValueError("the store of this process is sqlite")
+        kind, _, table = value.partition(":")
+        if value != "sqlite" and (kind != "dynamodb" or not _TABLE.fullmatch(table)):
+            raise ValueError("sqlite, or dynamodb: and the name of a table, is needed")
         return value
 
     @field_validator("channel")
@@ -151,6 +158,11 @@ class Settings(BaseSettings):
                 "SIGNOFF_BASE_URL is needed: the https:// address at which people reach this host"
             )
         return self
+
+    @property
+    def table(self) -> str | None:
+        """The DynamoDB table of the approvals; None if they are in a file."""
+        return self.store.partition(":")[2] or None
 
     @property
     def public_url(self) -> str:

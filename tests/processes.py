@@ -59,6 +59,18 @@ class SignoffProcess:
         self.wait_until_up()
         return self
 
+    def run(self, *command: str) -> str:
+        """What another command prints in the same environment."""
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", *command],
+            env=self.variables(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def variables(self) -> dict[str, str]:
         """The environment it runs in."""
         return {

@@ -18,11 +18,16 @@ from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
+from typing import TYPE_CHECKING
 
-from app.approvals.keyring import KeyRing
+import orjson
+
 from app.approvals.model import State
 from app.clock import iso, to_ms
 from app.strict_json import Json, canonical
+
+if TYPE_CHECKING:
+    from app.approvals.keyring import KeyRing
 
 GENESIS = bytes(32)  #: the hash before the first entry of a chain, and before the first digest
 
@@ -54,7 +59,8 @@ class AuditEvent(StrEnum):
 class AuditEntry:
     """One line of an approval's audit."""
 
-    number: int  #: over all approvals, without gaps
+    #: over all approvals, without gaps; 0 if the store gives numbers by signing, and has not yet
+    number: int
     approval_id: str
     seq: int  #: within the approval, from 1
     at: datetime
@@ -113,6 +119,20 @@ def entry_hash(
     return sha256(before + head + details).digest()
 
 
+def request_digest(document: bytes) -> str:
+    """What the CREATED entry says about the stored request."""
+    return sha256(document).hexdigest()
+
+
+def read_details(text: bytes) -> Json:
+    """The details of a stored entry."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # Somebody changed it; its hash will not fit whatever stands here.
+        return {"unreadable": True}
+
+
 def check_chain(chain: Chain) -> AuditFault | None:
     """The first entry of one approval that does not hold; None if all do."""
     if not chain.entries:
@@ -143,7 +163,7 @@ def entries_root(hashes: Iterable[bytes]) -> bytes:
 
 
 def sign_digest(
-    ring: KeyRing,
+    ring: "KeyRing",
     previous: AuditDigest | None,
     numbered_hashes: Sequence[tuple[int, bytes]],
     at: datetime,
@@ -188,7 +208,7 @@ def check_digest(
     return None
 
 
-def check_signature(digest: AuditDigest, ring: KeyRing) -> bool | None:
+def check_signature(digest: AuditDigest, ring: "KeyRing") -> bool | None:
     """Whether the signature holds; None if its key is not in the ring any more.
 
     A newer digest vouches for the older ones, so one good signature at the end is enough.
@@ -227,7 +247,7 @@ def _check_payload(chain: Chain) -> AuditFault | None:
 _STATE_OF = {state.value: state for state in State if state is not State.PENDING}
 
 
-def _signed(digest: AuditDigest, ring: KeyRing) -> AuditDigest:
+def _signed(digest: AuditDigest, ring: "KeyRing") -> AuditDigest:
     return AuditDigest(
         digest.number,
         digest.first,
@@ -240,7 +260,7 @@ def _signed(digest: AuditDigest, ring: KeyRing) -> AuditDigest:
     )
 
 
-def _signature(digest: AuditDigest, ring: KeyRing) -> bytes:
+def _signature(digest: AuditDigest, ring: "KeyRing") -> bytes:
     return hmac_digest(ring[digest.key_id].derive("audit digest"), _statement(digest), "sha256")
 
 

@@ -4,11 +4,12 @@ Every chain is checked against its approval, every digest against the entries it
 newest digest's signature against the key ring.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.approvals.audit import (
     AuditDigest,
+    AuditEntry,
     AuditFault,
     check_chain,
     check_digest,
@@ -16,8 +17,6 @@ from app.approvals.audit import (
 )
 from app.approvals.keyring import KeyRing
 from app.approvals.store import AuditTrail
-
-_BATCH = 200  #: approvals read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +36,21 @@ class AuditReport:
         return self.fault is None
 
 
-def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
+async def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
     """Whether the audit of *store* holds, and the first entry that does not."""
     approvals = entries = 0
     fault: AuditFault | None = None
-    for count, fault in _chain_faults(store):
-        approvals += 1
-        entries += count
+    async for found in store.chains():
+        if isinstance(found, AuditEntry):
+            fault = _stray_fault(found)
+        else:
+            approvals += 1
+            entries += len(found.entries)
+            fault = check_chain(found)
         if fault is not None:
             break
-    digests = store.digests()
-    fault = fault or _stray_fault(store) or _digest_fault(store, digests)
+    digests = await store.digests()
+    fault = fault or await _digest_fault(store, digests)
     notes: tuple[str, ...] = ()
     if fault is None and digests:
         fault, notes = _signature_fault(digests, ring)
@@ -55,26 +58,17 @@ def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
     return AuditReport(approvals, entries, len(digests), signed, fault, notes)
 
 
-def _chain_faults(store: AuditTrail) -> Iterator[tuple[int, AuditFault | None]]:
-    after = 0
-    while chains := store.chains(after, _BATCH):
-        for _, chain in chains:
-            yield len(chain.entries), check_chain(chain)
-        after = chains[-1][0]
+def _stray_fault(entry: AuditEntry) -> AuditFault:
+    which = f"entry number {entry.number}" if entry.number else f"entry {entry.seq}"
+    sentence = f"{which} belongs to an approval that was removed"
+    return AuditFault(sentence, entry.approval_id or None, entry.seq, entry.number or None)
 
 
-def _stray_fault(store: AuditTrail) -> AuditFault | None:
-    entry = store.stray_entry()
-    if entry is None:
-        return None
-    sentence = f"entry number {entry.number} belongs to an approval that was removed"
-    return AuditFault(sentence, seq=entry.seq, number=entry.number)
-
-
-def _digest_fault(store: AuditTrail, digests: Sequence[AuditDigest]) -> AuditFault | None:
+async def _digest_fault(store: AuditTrail, digests: Sequence[AuditDigest]) -> AuditFault | None:
     previous: AuditDigest | None = None
     for digest in digests:
-        fault = check_digest(digest, previous, store.entry_hashes(digest.first, digest.last))
+        entries = await store.entry_hashes(digest.first, digest.last)
+        fault = check_digest(digest, previous, entries)
         if fault is not None:
             return fault
         previous = digest

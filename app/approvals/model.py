@@ -217,7 +217,7 @@ class Mail:
     from what it belongs to when it is sent.
     """
 
-    id: int
+    id: str  #: the store's own name for it
     approval_id: str | None
     notice_id: str | None
     kind: MailKind
@@ -230,7 +230,7 @@ class Mail:
 class MailResult:
     """What became of one attempt to send."""
 
-    id: int
+    id: str
     state: MailState
     next_at: datetime | None = None  #: when to try again, for QUEUED
     note: str | None = None  #: the server's reason, in a few words

@@ -136,7 +136,7 @@ class MailWorker:
             return
         pause = LOOK_EVERY_S
         with contextlib.suppress(StoreError):
-            due = self._store.next_mail_at()
+            due = await self._store.next_mail_at()
             if due is not None:
                 # At least a moment, so that a mail that another process holds is no busy loop.
                 pause = min(pause, max(0.1, (due - self._clock()).total_seconds()))

@@ -9,30 +9,16 @@ its wrap, and what was sealed stays readable. So removing a key kills its links,
 that are still owed are delivered.
 """
 
-from collections.abc import Mapping
 from secrets import token_bytes
-from typing import Protocol
 
 from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 
 from app.approvals.keyring import Key, KeyRing
+from app.approvals.store import Wraps, WrapStore
 from app.errors import StartRefused
 
 _WRAP_AAD = b"signoff data key"
-
-#: the data key under each ring key, by the ring key's id
-Wraps = Mapping[str, bytes]
-
-
-class WrapStore(Protocol):
-    """Where the wrapped data key is kept."""
-
-    async def keep_wraps(self, wraps: Wraps) -> Wraps:
-        """The wraps that are stored: *wraps* if there were none before. Atomic."""
-
-    async def replace_wraps(self, old: Wraps, new: Wraps) -> bool:
-        """Store *new* if *old* is what is stored; whether that was so. Atomic."""
 
 
 class Sealer:

@@ -127,7 +127,7 @@ class Sweeper:
             self._wake.set()
 
     async def _nudge(self, now: datetime) -> None:
-        due = self._store.next_mail_at()
+        due = await self._store.next_mail_at()
         if due is not None and due <= now:
             self._service.on_mail_queued()
 

@@ -77,7 +77,7 @@ def decided(
 
 def mail(**changes: Any) -> Mail:
     """The first attempt at the first mail to the first recipient."""
-    first = Mail(1, APPROVAL.id, None, MailKind.REQUEST, recipient=0, round=0, attempts=1)
+    first = Mail("1", APPROVAL.id, None, MailKind.REQUEST, recipient=0, round=0, attempts=1)
     return replace(first, **changes)
 
 

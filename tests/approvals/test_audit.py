@@ -43,7 +43,7 @@ def tampering(path: Path) -> Iterator[sqlite3.Connection]:
 async def report(path: Path, keys: KeyRing | None = None) -> AuditReport:
     """What a check of the file finds."""
     store = SqliteStore.open(path)
-    found = check_audit(store, keys or ring())
+    found = await check_audit(store, keys or ring())
     await store.close()
     return found
 

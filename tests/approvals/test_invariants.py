@@ -219,7 +219,7 @@ class Protocol(RuleBasedStateMachine):
             await self._check(approval_id, token)
         for approval, click, decided in self.told:
             await self._check_told(approval, click, decided)
-        report = check_audit(self.world.store, self.world.ring)
+        report = await check_audit(self.world.store, self.world.ring)
         assert report.holds, report.fault
         for world in (*self.abandoned, self.world):
             await world.close()

@@ -149,7 +149,7 @@ async def test_each_recipient_gets_a_mail_once(office: Office, channel: Channel)
     assert channel.recipients() == ["ann@example.com", "ben@example.com", "cho@example.com"]
     assert await office.states("a" * 26) == ["sent", "sent", "sent"]
     assert (await office.events("a" * 26)).count("MAIL_SENT") == 3
-    assert office.store.next_mail_at() is None
+    assert await office.store.next_mail_at() is None
 
 
 async def test_a_notice_goes_to_each_recipient(office: Office, channel: Channel) -> None:
@@ -397,7 +397,7 @@ async def test_a_worker_stopped_in_the_middle_gives_back_what_it_holds(office: O
     for n in range(10):
         await office.mint(f"{n:026}", ONE)
     office.worker.start()
-    while office.store.next_mail_at() == NOW:
+    while await office.store.next_mail_at() == NOW:
         await asyncio.sleep(0.001)
 
     stopping = asyncio.create_task(office.worker.stop())

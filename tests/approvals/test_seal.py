@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.approvals.keyring import KeyRing
-from app.approvals.seal import Sealer, Wraps, open_sealer
+from app.approvals.seal import Sealer, open_sealer
+from app.approvals.store import Wraps
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StartRefused
 from tests.approvals.world import KEY, OLDER_KEY, ring

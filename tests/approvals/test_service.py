@@ -589,7 +589,7 @@ async def test_a_notice_is_queued_once_for_each_request(world: World) -> None:
     notice = await world.store.notice(first.notice_id)
     assert notice is not None
     assert (notice.subject, notice.message) == ("Deployed", "All done.")
-    assert world.store.next_mail_at() == NOW
+    assert await world.store.next_mail_at() == NOW
 
 
 async def test_a_confirmation_is_about_the_newest_approval_of_the_execution(world: World) -> None:

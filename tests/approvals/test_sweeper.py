@@ -394,11 +394,11 @@ async def test_digests_are_signed_each_hour(world: World) -> None:
     await world.sweep()
     await world.mint("token-2")
     await world.sweep()
-    within = len(world.store.digests())
+    within = len(await world.store.digests())
     world.clock.advance(hours=1)
     await world.sweep()
 
-    digests = world.store.digests()
+    digests = await world.store.digests()
     assert within == 1
     assert [(digest.first, digest.last) for digest in digests] == [(1, 1), (2, 2)]
 

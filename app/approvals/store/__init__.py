@@ -8,13 +8,11 @@ To add a store: a class with these methods, and a factory in `tests/approvals/st
 the contract tests run over every factory there.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from app.approvals.audit import AuditDigest, AuditEntry, Chain
-from app.approvals.keyring import KeyRing
 from app.approvals.model import (
     Approval,
     Decision,
@@ -27,8 +25,11 @@ from app.approvals.model import (
     State,
 )
 from app.approvals.protocol import Settled
-from app.approvals.seal import WrapStore
 from app.strict_json import Json
+
+if TYPE_CHECKING:
+    from app.approvals.audit import AuditDigest, AuditEntry, Chain
+    from app.approvals.keyring import KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +207,19 @@ class Outbox(Protocol):
     async def approval(self, approval_id: str) -> Approval | None:
         """The approval with this id: mails are rendered from it."""
 
-    def next_mail_at(self) -> datetime | None:
+    async def next_mail_at(self) -> datetime | None:
         """When the next mail is due."""
 
 
 class AuditTrail(Protocol):
     """What was done, for those who check it."""
 
-    async def chain(self, approval_id: str) -> Chain | None:
+    async def chain(self, approval_id: str) -> "Chain | None":
         """One approval's audit."""
 
-    async def sign_entries(self, ring: KeyRing, now: datetime, limit: int) -> AuditDigest | None:
+    async def sign_entries(
+        self, ring: "KeyRing", now: datetime, limit: int
+    ) -> "AuditDigest | None":
         """Sign a digest over up to *limit* entries that no digest covers; None if there are none.
 
         Atomic: two processes never sign the same entries.
@@ -225,18 +228,35 @@ class AuditTrail(Protocol):
     async def unsigned_entries(self) -> tuple[int, datetime | None]:
         """How many entries no digest covers, and when the newest digest was signed."""
 
-    def chains(self, after: int, limit: int) -> Sequence[tuple[int, Chain]]:
-        """The next audits in order of creation, each with its place (start with *after* 0)."""
+    def chains(self) -> "AsyncIterator[Chain | AuditEntry]":
+        """Each approval's audit, once; and entries whose approval does not exist."""
 
-    def stray_entry(self) -> AuditEntry | None:
-        """An entry whose approval does not exist."""
-
-    def digests(self) -> Sequence[AuditDigest]:
+    async def digests(self) -> "Sequence[AuditDigest]":
         """All digests, oldest first."""
 
-    def entry_hashes(self, first: int, last: int) -> Sequence[tuple[int, bytes]]:
+    async def entry_hashes(self, first: int, last: int) -> Sequence[tuple[int, bytes]]:
         """Number and hash of the entries from *first* to *last*, in order."""
+
+
+#: the data key under each ring key, by the ring key's id
+Wraps = Mapping[str, bytes]
+
+
+class WrapStore(Protocol):
+    """Where the wrapped data key is kept."""
+
+    async def keep_wraps(self, wraps: Wraps) -> Wraps:
+        """The wraps that are stored: *wraps* if there were none before. Atomic."""
+
+    async def replace_wraps(self, old: Wraps, new: Wraps) -> bool:
+        """Store *new* if *old* is what is stored; whether that was so. Atomic."""
 
 
 class ApprovalStore(Approvals, Outbox, AuditTrail, WrapStore, Protocol):
     """All of it."""
+
+    async def probe(self) -> None:
+        """The smallest write there is: for health checks."""
+
+    async def close(self) -> None:
+        """Let go of files, threads and connections."""

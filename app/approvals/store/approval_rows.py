@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from app.approvals.audit import GENESIS, AuditEvent
+from app.approvals.audit import GENESIS, AuditEvent, request_digest
 from app.approvals.document import read_request_document
 from app.approvals.model import Approval, Decision, Payload, Request, State
 from app.approvals.protocol import Settled, payload_digest
 from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
-from app.approvals.store.audit_rows import append, request_digest
+from app.approvals.store.audit_rows import append
 from app.approvals.store.parsed_requests import ParsedRequests
 from app.clock import from_ms, to_ms
 from app.sqlite import Database, Row
@@ -145,7 +145,7 @@ class ApprovalRows:
     """The `Approvals` of a SQLite store."""
 
     _db: Database
-    _requests: ParsedRequests
+    _requests: ParsedRequests[int, Request]
 
     async def mint(self, new: NewApproval) -> bool:
         """Store a new approval; whether it is new."""

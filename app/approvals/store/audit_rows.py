@@ -1,14 +1,20 @@
 """The audit in SQLite: appended in the transaction of each move, read back to be checked."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-import orjson
-
-from app.approvals.audit import AuditDigest, AuditEntry, AuditEvent, Chain, entry_hash, sign_digest
+from app.approvals.audit import (
+    AuditDigest,
+    AuditEntry,
+    AuditEvent,
+    Chain,
+    entry_hash,
+    read_details,
+    request_digest,
+    sign_digest,
+)
 from app.approvals.keyring import KeyRing
 from app.approvals.model import Payload, State
 from app.approvals.protocol import payload_digest
@@ -37,6 +43,8 @@ _ADD_DIGEST = "INSERT INTO audit_digests VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _UNSIGNED = "SELECT n, hash FROM audit WHERE n > ? ORDER BY n LIMIT ?"
 _HASHES = "SELECT n, hash FROM audit WHERE n BETWEEN ? AND ? ORDER BY n"
 _LAST_ENTRY = "SELECT max(n) FROM audit"
+
+_BATCH = 200  #: approvals read at once
 
 
 class AuditRows:
@@ -70,21 +78,22 @@ class AuditRows:
         newest = self._db.read(_LAST_ENTRY)[0][0] or 0
         return (newest - last.last, last.at) if last else (newest, None)
 
-    def chains(self, after: int, limit: int) -> Sequence[tuple[int, Chain]]:
-        """The next audits in order of creation, each with its place."""
-        return [(row[0], self._chain(row)) for row in self._db.read(_CHAINS, (after, limit))]
+    async def chains(self) -> AsyncIterator[Chain | AuditEntry]:
+        """Each approval's audit in order of creation, then an entry without approval."""
+        after = 0
+        while rows := self._db.read(_CHAINS, (after, _BATCH)):
+            for row in rows:
+                yield self._chain(row)
+            after = rows[-1][0]
+        if stray := self._db.read_one(_STRAY):
+            yield _entry("", stray)
 
-    def stray_entry(self) -> AuditEntry | None:
-        """An entry whose approval does not exist."""
-        row = self._db.read_one(_STRAY)
-        return _entry("", row) if row else None
-
-    def digests(self) -> Sequence[AuditDigest]:
+    async def digests(self) -> Sequence[AuditDigest]:
         """All digests, oldest first."""
         rows = self._db.read(_ALL_DIGESTS)
         return [digest for row in rows if (digest := _digest(row))]
 
-    def entry_hashes(self, first: int, last: int) -> Sequence[tuple[int, bytes]]:
+    async def entry_hashes(self, first: int, last: int) -> Sequence[tuple[int, bytes]]:
         """Number and hash of the entries from *first* to *last*, in order."""
         return [(number, value) for number, value in self._db.read(_HASHES, (first, last))]
 
@@ -120,22 +129,9 @@ def append(
     return seq + 1, head
 
 
-def request_digest(document: bytes) -> str:
-    """What the CREATED entry says about the stored request."""
-    return sha256(document).hexdigest()
-
-
 def _entry(approval_id: str, row: tuple[Any, ...]) -> AuditEntry:
     number, seq, at, event, details, value = row
-    return AuditEntry(number, approval_id, seq, from_ms(at), event, _details(details), value)
-
-
-def _details(text: bytes) -> Json:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # Somebody changed it; its hash will not fit whatever stands here.
-        return {"unreadable": True}
+    return AuditEntry(number, approval_id, seq, from_ms(at), event, read_details(details), value)
 
 
 def _digest(row: tuple[Any, ...] | None) -> AuditDigest | None:

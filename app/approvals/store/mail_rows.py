@@ -98,7 +98,7 @@ class MailRows:
             about=document.get("about"),
         )
 
-    def next_mail_at(self) -> datetime | None:
+    async def next_mail_at(self) -> datetime | None:
         """When the next mail is due."""
         due = self._db.read(_NEXT)[0][0]
         return None if due is None else from_ms(due)
@@ -110,17 +110,18 @@ def _claim(
     rows = connection.execute(_DUE, (now, limit)).fetchall()
     connection.executemany(_LEASE, [(lease_until, row[0]) for row in rows])
     return [
-        Mail(n, approval_id, notice_id, MailKind(kind), recipient, round_, attempts + 1)
+        Mail(str(n), approval_id, notice_id, MailKind(kind), recipient, round_, attempts + 1)
         for n, approval_id, notice_id, kind, recipient, round_, attempts in rows
     ]
 
 
 def _finish(connection: sqlite3.Connection, result: MailResult, now: datetime) -> None:
     next_at = to_ms(result.next_at or now) if result.state is MailState.QUEUED else None
-    values = (result.state.value, next_at, result.note, result.id)
+    n = int(result.id)
+    values = (result.state.value, next_at, result.note, n)
     if connection.execute(_FINISH, values).rowcount == 0 or result.state is MailState.QUEUED:
         return
-    mail = connection.execute(_MAIL, (result.id,)).fetchone()
+    mail = connection.execute(_MAIL, (n,)).fetchone()
     row = find_row(connection, mail[0]) if mail else None
     if row is None:
         return

@@ -5,31 +5,34 @@ answer. What is kept is bounded by the size of the documents it was parsed from.
 """
 
 from collections import deque
-
-from app.approvals.model import Request
+from typing import Generic, TypeVar
 
 KEPT_BYTES = 2 * 2**20  #: of documents, all together
 MAX_BYTES = 16_384  #: of one document; larger requests are parsed each time
 
 
-class ParsedRequests:
-    """Requests by their number in the store. The one that was kept first goes first."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class ParsedRequests(Generic[K, V]):
+    """Requests by their key in the store. The one that was kept first goes first."""
 
     def __init__(self) -> None:
-        self._requests: dict[int, Request] = {}
-        self._kept: deque[tuple[int, int]] = deque()
+        self._requests: dict[K, V] = {}
+        self._kept: deque[tuple[K, int]] = deque()
         self._bytes = 0
 
-    def get(self, number: int) -> Request | None:
+    def get(self, key: K) -> V | None:
         """The request, if it is kept."""
-        return self._requests.get(number)
+        return self._requests.get(key)
 
-    def keep(self, number: int, request: Request, size: int) -> None:
+    def keep(self, key: K, request: V, size: int) -> None:
         """Keep *request*, which was parsed from *size* bytes."""
         if size > MAX_BYTES:
             return
-        self._requests[number] = request
-        self._kept.append((number, size))
+        self._requests[key] = request
+        self._kept.append((key, size))
         self._bytes += size
         while self._bytes > KEPT_BYTES:
             oldest, gone = self._kept.popleft()

@@ -28,8 +28,8 @@ from app.approvals.model import (
 )
 from app.approvals.protocol import Settled, decision_payload
 from app.approvals.request import read_mint
-from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed
-from tests.approvals.store.factories import FACTORIES, ClosableStore, Factory
+from app.approvals.store import ApprovalStore, Backlog, Ballot, Lease, NewApproval, Owed
+from tests.approvals.store.factories import FACTORIES, Factory
 from tests.approvals.world import NOW, mint_body, ring
 
 LATER = NOW + timedelta(minutes=1)
@@ -44,7 +44,7 @@ def factory(request: pytest.FixtureRequest) -> Factory:
 
 
 @pytest.fixture
-async def store(factory: Factory, tmp_path: Path) -> AsyncIterator[ClosableStore]:
+async def store(factory: Factory, tmp_path: Path) -> AsyncIterator[ApprovalStore]:
     """An empty store."""
     opened = factory(tmp_path)
     yield opened
@@ -86,7 +86,7 @@ def lease(owner: str = "me", *, until: datetime = LATER + timedelta(seconds=15))
     return Lease(owner, until)
 
 
-async def events(store: ClosableStore, approval_id: str = "approval-1") -> list[str]:
+async def events(store: ApprovalStore, approval_id: str = "approval-1") -> list[str]:
     """The names of the audit entries, of a chain that holds."""
     chain = await store.chain(approval_id)
     assert chain is not None
@@ -94,14 +94,14 @@ async def events(store: ClosableStore, approval_id: str = "approval-1") -> list[
     return [entry.event for entry in chain.entries]
 
 
-async def found(store: ClosableStore, approval_id: str = "approval-1") -> Approval:
+async def found(store: ApprovalStore, approval_id: str = "approval-1") -> Approval:
     """What is stored."""
     approval = await store.approval(approval_id)
     assert approval is not None
     return approval
 
 
-async def test_a_mint_is_stored_once(store: ClosableStore) -> None:
+async def test_a_mint_is_stored_once(store: ApprovalStore) -> None:
     """A second approval with the same id changes nothing, whatever it says."""
     assert await store.mint(new())
     assert not await store.mint(new(title="Other"))
@@ -116,7 +116,7 @@ async def test_a_mint_is_stored_once(store: ClosableStore) -> None:
 
 
 async def test_a_request_without_recipients_mails_nobody_and_can_be_decided(
-    store: ClosableStore,
+    store: ApprovalStore,
 ) -> None:
     """Its links went to whoever asked; the decision is nobody's by name."""
     callback = Callback("success", {"output": {"a": [1, None]}}, takes_parameters=True)
@@ -133,7 +133,7 @@ async def test_a_request_without_recipients_mails_nobody_and_can_be_decided(
     assert await events(store) == ["CREATED", "DECIDED"]
 
 
-async def test_mints_at_once_are_stored_once(store: ClosableStore) -> None:
+async def test_mints_at_once_are_stored_once(store: ApprovalStore) -> None:
     """Exactly one of many equal mints is new."""
     results = await asyncio.gather(*(store.mint(new()) for _ in range(20)))
 
@@ -141,7 +141,7 @@ async def test_mints_at_once_are_stored_once(store: ClosableStore) -> None:
     assert len(await store.claim_mails(NOW, LATER, 100)) == 2
 
 
-async def test_what_is_not_there_is_not_found(store: ClosableStore) -> None:
+async def test_what_is_not_there_is_not_found(store: ApprovalStore) -> None:
     """An unknown id is nothing, everywhere."""
     assert await store.stored("x") is None
     assert await store.approval("x") is None
@@ -156,7 +156,7 @@ async def test_what_is_not_there_is_not_found(store: ClosableStore) -> None:
     assert not await store.settle("x", DELIVERED, LATER)
 
 
-async def test_the_newest_approval_of_an_execution_is_found(store: ClosableStore) -> None:
+async def test_the_newest_approval_of_an_execution_is_found(store: ApprovalStore) -> None:
     """A workflow may ask several times; others do not matter."""
     arn = "arn:aws:states:us-east-1:123456789012:execution:m:e"
     for number, execution in enumerate([arn, arn, arn + "2", None], 1):
@@ -166,7 +166,7 @@ async def test_the_newest_approval_of_an_execution_is_found(store: ClosableStore
     assert await store.newest_of_execution(arn + "3") is None
 
 
-async def test_a_decision_is_recorded_with_all_that_belongs_to_it(store: ClosableStore) -> None:
+async def test_a_decision_is_recorded_with_all_that_belongs_to_it(store: ApprovalStore) -> None:
     """State, vote, payload, lease and audit come in one piece."""
     await store.mint(new())
 
@@ -180,7 +180,7 @@ async def test_a_decision_is_recorded_with_all_that_belongs_to_it(store: Closabl
     assert await store.claim(lease("other"), LATER, 10) == []
 
 
-async def test_only_one_of_many_ballots_counts(store: ClosableStore) -> None:
+async def test_only_one_of_many_ballots_counts(store: ApprovalStore) -> None:
     """Whatever comes at once, one decision is recorded and never changes."""
     await store.mint(new())
     ballots = [
@@ -217,7 +217,7 @@ async def test_two_processes_on_one_store_have_one_winner(factory: Factory, tmp_
         await one.close()
 
 
-async def test_a_decision_at_the_expiry_is_too_late(store: ClosableStore) -> None:
+async def test_a_decision_at_the_expiry_is_too_late(store: ApprovalStore) -> None:
     """The last moment is the one before the expiry."""
     expiry = new().request.expires_at
     await store.mint(new())
@@ -226,7 +226,7 @@ async def test_a_decision_at_the_expiry_is_too_late(store: ClosableStore) -> Non
     assert await store.decide(ballot(at=expiry - timedelta(milliseconds=1)))
 
 
-async def test_an_expiry_before_its_date_does_nothing(store: ClosableStore) -> None:
+async def test_an_expiry_before_its_date_does_nothing(store: ApprovalStore) -> None:
     """Nobody can expire what is still open."""
     expiry = new().request.expires_at
     await store.mint(new())
@@ -241,7 +241,7 @@ async def test_an_expiry_before_its_date_does_nothing(store: ClosableStore) -> N
     assert await events(store) == ["CREATED", "EXPIRED"]
 
 
-async def test_expired_approvals_come_in_order_and_in_batches(store: ClosableStore) -> None:
+async def test_expired_approvals_come_in_order_and_in_batches(store: ApprovalStore) -> None:
     """The one that has waited longest comes first."""
     for number in (3, 1, 2):
         await store.mint(new(f"approval-{number}", expires_in=number * 60))
@@ -251,7 +251,7 @@ async def test_expired_approvals_come_in_order_and_in_batches(store: ClosableSto
     assert [one.id for one in due] == ["approval-1", "approval-2"]
 
 
-async def test_an_expiry_with_an_answer_owes_it(store: ClosableStore) -> None:
+async def test_an_expiry_with_an_answer_owes_it(store: ApprovalStore) -> None:
     """What is to be said on expiry is delivered like a decision; the state stays."""
     expiry = new().request.expires_at
     payload = Payload(error="Expired", cause="Nobody decided.")
@@ -284,7 +284,7 @@ async def test_an_expiry_with_an_answer_owes_it(store: ClosableStore) -> None:
     assert await events(store) == ["CREATED", "EXPIRED", "EXPIRY_DELIVERED"]
 
 
-async def test_final_states_do_not_change(store: ClosableStore) -> None:
+async def test_final_states_do_not_change(store: ApprovalStore) -> None:
     """No move leads out of a final state."""
     expiry = new().request.expires_at
     ways: dict[str, Callable[[str], Awaitable[bool]]] = {
@@ -309,7 +309,7 @@ async def test_final_states_do_not_change(store: ClosableStore) -> None:
 @pytest.mark.parametrize(
     "state", [State.DELIVERED, State.TOO_LATE, State.SUPERSEDED, State.UNRESOLVED]
 )
-async def test_a_proof_ends_what_is_owed(store: ClosableStore, state: State) -> None:
+async def test_a_proof_ends_what_is_owed(store: ApprovalStore, state: State) -> None:
     """The first proof counts; a second deliverer's changes nothing."""
     await store.mint(new())
     await store.decide(ballot())
@@ -325,7 +325,7 @@ async def test_a_proof_ends_what_is_owed(store: ClosableStore, state: State) -> 
     assert (await store.backlog()).answers == 0
 
 
-async def test_an_undecided_approval_owes_nothing(store: ClosableStore) -> None:
+async def test_an_undecided_approval_owes_nothing(store: ApprovalStore) -> None:
     """There is nothing to prove before somebody decided."""
     await store.mint(new())
 
@@ -333,7 +333,7 @@ async def test_an_undecided_approval_owes_nothing(store: ClosableStore) -> None:
     assert await store.claim(lease(), LATER, 10) == []
 
 
-async def test_what_is_owed_is_handed_to_one_until_the_lease_ends(store: ClosableStore) -> None:
+async def test_what_is_owed_is_handed_to_one_until_the_lease_ends(store: ApprovalStore) -> None:
     """Two that ask at once do not get the same; after the lease another may."""
     await store.mint(new())
     await store.decide(ballot())
@@ -352,7 +352,7 @@ async def test_what_is_owed_is_handed_to_one_until_the_lease_ends(store: Closabl
     assert owed.decision_id == "d1"
 
 
-async def test_owed_answers_come_in_order_and_in_batches(store: ClosableStore) -> None:
+async def test_owed_answers_come_in_order_and_in_batches(store: ApprovalStore) -> None:
     """The longest owed come first, no more than asked for."""
     for number in range(5):
         await store.mint(new(f"approval-{number}"))
@@ -366,7 +366,7 @@ async def test_owed_answers_come_in_order_and_in_batches(store: ClosableStore) -
     assert await store.claim(lease("other"), LATER + timedelta(hours=1), 0) == []
 
 
-async def test_a_postponed_answer_is_due_again_at_its_date(store: ClosableStore) -> None:
+async def test_a_postponed_answer_is_due_again_at_its_date(store: ApprovalStore) -> None:
     """Giving back a lease says when to try again, and why."""
     await store.mint(new())
     await store.decide(ballot())
@@ -381,13 +381,13 @@ async def test_a_postponed_answer_is_due_again_at_its_date(store: ClosableStore)
     assert await events(store) == ["CREATED", "DECIDED"]
 
 
-async def _claimed(store: ClosableStore) -> Owed:
+async def _claimed(store: ApprovalStore) -> Owed:
     until = lease().until
     (owed,) = await store.claim(Lease("other", until + timedelta(seconds=15)), until, 10)
     return owed
 
 
-async def test_an_operator_is_called_once(store: ClosableStore) -> None:
+async def test_an_operator_is_called_once(store: ApprovalStore) -> None:
     """The flag and one entry; repeated refusals add no more."""
     await store.mint(new())
     await store.decide(ballot())
@@ -401,7 +401,7 @@ async def test_an_operator_is_called_once(store: ClosableStore) -> None:
     assert await events(store) == ["CREATED", "DECIDED", "NEEDS_OPERATOR"]
 
 
-async def test_a_lease_that_another_took_cannot_be_given_back(store: ClosableStore) -> None:
+async def test_a_lease_that_another_took_cannot_be_given_back(store: ApprovalStore) -> None:
     """Who was too slow does not disturb who came after."""
     await store.mint(new())
     await store.decide(ballot())
@@ -415,7 +415,7 @@ async def test_a_lease_that_another_took_cannot_be_given_back(store: ClosableSto
     assert await store.claim(lease("x"), taken.lease.until - timedelta(milliseconds=1), 10) == []
 
 
-async def test_leases_can_be_released(store: ClosableStore) -> None:
+async def test_leases_can_be_released(store: ApprovalStore) -> None:
     """A process gives back its own; a lone one takes over those of the dead."""
     for name in ("a", "b"):
         await store.mint(new(name))
@@ -430,7 +430,7 @@ async def test_leases_can_be_released(store: ClosableStore) -> None:
     assert rest == {"a", "b"}
 
 
-async def test_releasing_does_not_wake_what_waits_for_its_date(store: ClosableStore) -> None:
+async def test_releasing_does_not_wake_what_waits_for_its_date(store: ApprovalStore) -> None:
     """A postponed answer is nobody's lease."""
     await store.mint(new())
     await store.decide(ballot())
@@ -442,7 +442,7 @@ async def test_releasing_does_not_wake_what_waits_for_its_date(store: ClosableSt
     assert await store.claim(lease("x"), LATER + timedelta(minutes=59), 10) == []
 
 
-async def test_approvals_are_listed_newest_first(store: ClosableStore) -> None:
+async def test_approvals_are_listed_newest_first(store: ApprovalStore) -> None:
     """Pages follow each other without gaps, with and without a state."""
     for number in range(5):
         await store.mint(new(f"approval-{number}"))
@@ -461,27 +461,27 @@ async def test_approvals_are_listed_newest_first(store: ClosableStore) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "9" * 30, "\u0661"])
-async def test_a_foreign_cursor_is_refused(store: ClosableStore, cursor: str) -> None:
+async def test_a_foreign_cursor_is_refused(store: ApprovalStore, cursor: str) -> None:
     """Only what a list gave is a cursor."""
     with pytest.raises(ValueError, match="cursor"):
         await store.list(None, 3, cursor)
 
 
-async def test_each_recipient_gets_a_mail(store: ClosableStore) -> None:
+async def test_each_recipient_gets_a_mail(store: ApprovalStore) -> None:
     """A mint queues one mail for each recipient, due at once."""
     await store.mint(new())
 
-    assert store.next_mail_at() == NOW
+    assert await store.next_mail_at() == NOW
     claimed = await store.claim_mails(NOW, LATER, 10)
 
     assert claimed == [
         Mail(claimed[0].id, "approval-1", None, MailKind.REQUEST, 0, 0, 1),
         Mail(claimed[1].id, "approval-1", None, MailKind.REQUEST, 1, 0, 1),
     ]
-    assert store.next_mail_at() == LATER
+    assert await store.next_mail_at() == LATER
 
 
-async def test_a_mail_is_handed_to_one_until_its_lease_ends(store: ClosableStore) -> None:
+async def test_a_mail_is_handed_to_one_until_its_lease_ends(store: ApprovalStore) -> None:
     """Workers do not send the same mail at the same time; a dead one's mail comes back."""
     await store.mint(new())
 
@@ -489,12 +489,12 @@ async def test_a_mail_is_handed_to_one_until_its_lease_ends(store: ClosableStore
     early = await store.claim_mails(LATER - timedelta(milliseconds=1), LATER, 10)
     again = await store.claim_mails(LATER, LATER + timedelta(minutes=1), 10)
 
-    assert sorted(len(mails) for mails in both) == [1, 1]
+    assert len({mail.id for mails in both for mail in mails}) == sum(map(len, both)) == 2
     assert early == []
     assert [mail.attempts for mail in again] == [2, 2]
 
 
-async def test_what_became_of_a_mail_is_kept_and_audited(store: ClosableStore) -> None:
+async def test_what_became_of_a_mail_is_kept_and_audited(store: ApprovalStore) -> None:
     """Sent, refused, put off: each recipient has their own state."""
     await store.mint(new(recipients=["a@example.com", "b@example.com", "c@example.com"]))
     sent, refused, deferred = await store.claim_mails(NOW, LATER, 10)
@@ -514,28 +514,28 @@ async def test_what_became_of_a_mail_is_kept_and_audited(store: ClosableStore) -
         1: MailState.REFUSED,
         2: MailState.QUEUED,
     }
-    assert store.next_mail_at() == again
+    assert await store.next_mail_at() == again
     assert await events(store) == ["CREATED", "MAIL_SENT", "MAIL_REFUSED"]
     chain = await store.chain("approval-1")
     assert chain is not None
     assert chain.entries[2].details == {"recipient": 1, "round": 0, "note": "550 no such user"}
 
 
-async def test_a_mail_that_is_done_stays_done(store: ClosableStore) -> None:
+async def test_a_mail_that_is_done_stays_done(store: ApprovalStore) -> None:
     """A late report of another worker changes nothing."""
     await store.mint(new(recipients=["a@example.com"]))
     (mail,) = await store.claim_mails(NOW, LATER, 10)
 
     await store.finish_mails([MailResult(mail.id, MailState.SENT)], LATER)
     await store.finish_mails([MailResult(mail.id, MailState.FAILED)], LATER)
-    await store.finish_mails([MailResult(10_000, MailState.SENT)], LATER)
+    await store.finish_mails([MailResult("10000", MailState.SENT)], LATER)
 
     assert await store.mail_states("approval-1") == {0: MailState.SENT}
     assert await events(store) == ["CREATED", "MAIL_SENT"]
     assert await store.claim_mails(LATER + timedelta(days=1), LATER, 10) == []
 
 
-async def test_resending_makes_a_new_round(store: ClosableStore) -> None:
+async def test_resending_makes_a_new_round(store: ApprovalStore) -> None:
     """Everybody gets another mail, told apart from the first."""
     await store.mint(new())
     await store.finish_mails(
@@ -551,7 +551,7 @@ async def test_resending_makes_a_new_round(store: ClosableStore) -> None:
     assert (await events(store))[-1] == "RESENT"
 
 
-async def test_a_notice_is_stored_once(store: ClosableStore) -> None:
+async def test_a_notice_is_stored_once(store: ApprovalStore) -> None:
     """The same notice again queues nothing."""
     notice = Notice(
         id="notice-1",
@@ -572,10 +572,10 @@ async def test_a_notice_is_stored_once(store: ClosableStore) -> None:
         (None, "notice-1", MailKind.NOTICE)
     ] * 2
     await store.finish_mails([MailResult(mail.id, MailState.SENT) for mail in claimed], LATER)
-    assert store.next_mail_at() is None
+    assert await store.next_mail_at() is None
 
 
-async def test_the_backlog_tells_what_is_owed_since_when(store: ClosableStore) -> None:
+async def test_the_backlog_tells_what_is_owed_since_when(store: ApprovalStore) -> None:
     """Health checks see the oldest owed answer and mail."""
     assert await store.backlog() == Backlog(0, None, 0, 0, None)
     await store.mint(new())
@@ -598,7 +598,7 @@ async def test_everything_is_still_there_after_a_restart(factory: Factory, tmp_p
     await again.close()
 
 
-async def test_digests_cover_all_entries_without_gaps(store: ClosableStore) -> None:
+async def test_digests_cover_all_entries_without_gaps(store: ApprovalStore) -> None:
     """Each digest goes on where the last one ended."""
     for number in range(5):
         await store.mint(new(f"approval-{number}"))
@@ -613,17 +613,13 @@ async def test_digests_cover_all_entries_without_gaps(store: ClosableStore) -> N
     assert [(first.first, first.last), (second.first, second.last)] == [(1, 3), (4, 5)]
     assert third is None
     assert await store.unsigned_entries() == (0, LATER)
-    assert store.digests() == [first, second]
-    assert [number for number, _ in store.entry_hashes(2, 4)] == [2, 3, 4]
-    assert store.stray_entry() is None
-    places = store.chains(0, 3)
-    rest = store.chains(places[-1][0], 3)
-    assert [chain.approval_id for _, chain in [*places, *rest]] == [
-        f"approval-{number}" for number in range(5)
-    ]
+    assert await store.digests() == [first, second]
+    assert [number for number, _ in await store.entry_hashes(2, 4)] == [2, 3, 4]
+    found = [chain.approval_id async for chain in store.chains()]
+    assert sorted(found) == [f"approval-{number}" for number in range(5)]
 
 
-async def test_the_wrapped_data_key_is_kept_and_replaced(store: ClosableStore) -> None:
+async def test_the_wrapped_data_key_is_kept_and_replaced(store: ApprovalStore) -> None:
     """The first one stays; a replacement needs to know what it replaces."""
     assert await store.keep_wraps({"a": b"1"}) == {"a": b"1"}
     assert await store.keep_wraps({"b": b"2"}) == {"a": b"1"}

@@ -1,0 +1,212 @@
+"""The mail outbox in DynamoDB."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from app.approvals.audit import AuditEvent
+from app.approvals.document import read_recipient_documents, recipient_documents
+from app.approvals.model import Mail, MailKind, MailResult, MailState, MailStates, Notice
+from app.approvals.store.dynamodb import keys, rows
+from app.approvals.store.dynamodb.definition import shard
+from app.approvals.store.dynamodb.due import DUE, MAIL, due, first_due
+from app.approvals.store.dynamodb.moves import Move, make_move
+from app.approvals.store.dynamodb.table import ConditionFailed, Table
+from app.approvals.store.dynamodb.wire import Condition, Item, Key, Put, Update
+from app.clock import from_ms, to_ms
+from app.strict_json import dumps
+
+if TYPE_CHECKING:
+    from app.approvals.store.dynamodb.running import Run
+
+#: a notice is kept so long after its mails are settled
+_NOTICE_KEPT_S = 90 * 86_400
+
+_EVENTS = {
+    MailState.SENT: AuditEvent.MAIL_SENT,
+    MailState.REFUSED: AuditEvent.MAIL_REFUSED,
+    MailState.FAILED: AuditEvent.MAIL_FAILED,
+}
+
+
+class MailItems:
+    """The `Outbox` of a DynamoDB store."""
+
+    _table: Table
+    _run: "Run"
+
+    async def claim_mails(self, now: datetime, lease_until: datetime, limit: int) -> Sequence[Mail]:
+        """Take mails that are due."""
+        return await self._run(partial(_claim, self._table, now, lease_until, limit))
+
+    async def finish_mails(self, results: Sequence[MailResult], now: datetime) -> None:
+        """Store what became of claimed mails."""
+
+        def finish() -> None:
+            for result in results:
+                _finish(self._table, result, now)
+
+        await self._run(finish)
+
+    async def resend(self, approval_id: str, now: datetime) -> bool:
+        """Queue a new round of mails to all recipients; whether the approval is open."""
+        return await self._run(partial(make_move, self._table, approval_id, partial(_resend, now)))
+
+    async def mail_states(self, approval_id: str) -> MailStates:
+        """How the newest mail to each recipient fares."""
+        return await self._run(partial(_mail_states, self._table, approval_id))
+
+    async def add_notice(self, notice: Notice) -> bool:
+        """Store a plain mail and queue it to each recipient; whether it is new."""
+        return await self._run(partial(_add_notice, self._table, notice))
+
+    async def notice(self, notice_id: str) -> Notice | None:
+        """The notice with this id."""
+        item = await self._run(partial(self._table.get, keys.notice_key(notice_id)))
+        return _read_notice(notice_id, item) if item else None
+
+    async def next_mail_at(self) -> datetime | None:
+        """When the next mail is due."""
+        return rows.moment(await self._run(partial(first_due, self._table, MAIL)))
+
+
+def request_mails(pk: str, recipients: int, round_: int, now: datetime) -> Iterator[Item]:
+    """A queued mail to each recipient of the approval in the partition *pk*."""
+    return _mails(pk, MailKind.REQUEST, recipients, round_, now)
+
+
+def _mails(pk: str, kind: MailKind, recipients: int, round_: int, now: datetime) -> Iterator[Item]:
+    for recipient in range(recipients):
+        yield {
+            **keys.mail_key(pk, round_, recipient)._asdict(),
+            "kind": kind.value,
+            "recipient": recipient,
+            "round": round_,
+            "mail_state": MailState.QUEUED.value,
+            "attempts": 0,
+            "due": shard(MAIL, pk),
+            "due_at": to_ms(now),
+        }
+
+
+def _claim(table: Table, now: datetime, until: datetime, limit: int) -> Sequence[Mail]:
+    if limit < 1:
+        return []
+    leased = (_lease(table, item, now, until) for item in due(table, MAIL, limit, now))
+    return [_read_mail(item) for item in leased if item is not None]
+
+
+def _lease(table: Table, item: Item, now: datetime, until: datetime) -> Item | None:
+    """The mail, now ours for a while; None if somebody else was faster."""
+    return table.update(
+        Update(
+            Key(item["pk"], item["sk"]),
+            conditions=(_queued(), ("due_at", "<=", to_ms(now))),
+            sets={"due_at": to_ms(until)},
+            adds={"attempts": 1},
+        )
+    )
+
+
+def _read_mail(item: Item) -> Mail:
+    return Mail(
+        id=keys.mail_id(Key(item["pk"], item["sk"])),
+        approval_id=keys.approval_of(item["pk"]),
+        notice_id=keys.notice_of(item["pk"]),
+        kind=MailKind(item["kind"]),
+        recipient=item["recipient"],
+        round=item["round"],
+        attempts=item["attempts"],
+    )
+
+
+def _finish(table: Table, result: MailResult, now: datetime) -> None:
+    key = keys.mail_of(result.id)
+    if key is None:
+        return
+    approval_id = keys.approval_of(key.pk)
+    if result.state is MailState.QUEUED:
+        again = {"due_at": to_ms(result.next_at or now)}
+        table.update(_result(key, result, again))
+    elif approval_id is None:
+        kept = to_ms(now) // 1000 + _NOTICE_KEPT_S
+        table.update(_result(key, result, {"ttl": kept}))
+        table.update(Update(Key(key.pk, "n"), (("pk", "exists", None),), {"ttl": kept}))
+    else:
+        make_move(table, approval_id, partial(_settle, key, result, now))
+
+
+def _settle(key: Key, result: MailResult, now: datetime, row: Item) -> Move:
+    """The entry about a mail, written with the mail's own change; *row* allows it always."""
+    round_, recipient = keys.round_and_recipient(key)
+    details = {"recipient": recipient, "round": round_, "note": result.note}
+    return Move(_EVENTS[result.state], details, now, others=[_result(key, result, {})])
+
+
+def _result(key: Key, result: MailResult, changes: Item) -> Update:
+    noted = {} if result.note is None else {"note": result.note}
+    return Update(
+        key,
+        conditions=(_queued(),),
+        sets={"mail_state": result.state.value, **noted, **changes},
+        removes=() if result.state is MailState.QUEUED else DUE,
+    )
+
+
+def _queued() -> Condition:
+    return ("mail_state", "=", MailState.QUEUED.value)
+
+
+def _resend(now: datetime, row: Item) -> Move | None:
+    if not rows.is_open(row, now):
+        return None
+    round_ = row["round"] + 1
+    mails = request_mails(row["pk"], row["recipients"], round_, now)
+    return Move(
+        AuditEvent.RESENT,
+        {"round": round_},
+        now,
+        sets={"round": round_},
+        others=[Put(mail) for mail in mails],
+    )
+
+
+def _mail_states(table: Table, approval_id: str) -> MailStates:
+    # In the order of their keys, so that a later round counts.
+    mails = table.query([("pk", "=", keys.partition(approval_id)), ("sk", "between", ("m", "m~"))])
+    return {mail["recipient"]: MailState(mail["mail_state"]) for mail in mails}
+
+
+def _add_notice(table: Table, notice: Notice) -> bool:
+    key = keys.notice_key(notice.id)
+    document = {
+        "to": recipient_documents(notice.to),
+        "subject": notice.subject,
+        "message": notice.message,
+        "facts": dict(notice.facts),
+        "about": notice.about,
+    }
+    created = to_ms(notice.created_at)
+    item = {**key._asdict(), "document": dumps(document), "created_at": created}
+    mails = _mails(key.pk, MailKind.NOTICE, len(notice.to), 0, notice.created_at)
+    try:
+        table.transact([Put(item), *map(Put, mails)], notice.id)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _read_notice(notice_id: str, item: Any) -> Notice:
+    document = orjson.loads(item["document"])
+    return Notice(
+        id=notice_id,
+        to=read_recipient_documents(document["to"]),
+        subject=document["subject"],
+        message=document["message"],
+        facts=tuple(document["facts"].items()),
+        created_at=from_ms(item["created_at"]),
+        about=document.get("about"),
+    )

@@ -1,0 +1,77 @@
+"""The store of many machines: one DynamoDB table that all of them share."""
+
+from functools import partial
+from secrets import token_hex
+from typing import TYPE_CHECKING, Self
+
+from app.approvals.store.dynamodb import keys
+from app.approvals.store.dynamodb.approval_items import ApprovalItems
+from app.approvals.store.dynamodb.audit_items import AuditItems
+from app.approvals.store.dynamodb.in_place import InPlace
+from app.approvals.store.dynamodb.mail_items import MailItems
+from app.approvals.store.dynamodb.rows import Kept
+from app.approvals.store.dynamodb.table import ConditionFailed, Table
+from app.approvals.store.dynamodb.wire import Put, Update
+from app.approvals.store.parsed_requests import ParsedRequests
+from app.aws_json import DYNAMODB, AwsJsonClient, find_credentials, find_region
+
+if TYPE_CHECKING:
+    from app.approvals.store import Wraps
+    from app.approvals.store.dynamodb.running import Run
+
+
+class DynamoStore(ApprovalItems, MailItems, AuditItems):
+    """An `ApprovalStore` in one DynamoDB table."""
+
+    def __init__(self, table: Table, run: "Run") -> None:
+        self._table = table
+        self._run = run
+        self._kept: ParsedRequests[str, Kept] = ParsedRequests()
+
+    @classmethod
+    def open(cls, name: str, run: "Run | None" = None) -> Self:
+        """The store in the table *name*, by the standard AWS variables.
+
+        Without *run*, work is done in place: the caller has nothing else to do meanwhile.
+
+        Raises:
+            StartRefused: there is no region, or there are no credentials.
+        """
+        client = AwsJsonClient(
+            DYNAMODB,
+            region=find_region(),
+            credentials=find_credentials(),
+            connect_s=1.0,
+            read_s=3.0,
+        )
+        return cls(Table(client, name), run or InPlace())
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._run.close()
+        self._table.close()
+
+    async def probe(self) -> None:
+        """The smallest write there is."""
+        await self._run(partial(self._table.update, Update(keys.PROBE, (), {"probed": 1})))
+
+    async def keep_wraps(self, wraps: "Wraps") -> "Wraps":
+        """The wraps that are stored: *wraps* if there were none before."""
+        return await self._run(partial(_keep_wraps, self._table, wraps))
+
+    async def replace_wraps(self, old: "Wraps", new: "Wraps") -> bool:
+        """Store *new* if *old* is what is stored; whether that was so."""
+        change = Update(keys.WRAPS, (("wraps", "=", dict(old)),), {"wraps": dict(new)})
+        return await self._run(partial(self._table.update, change)) is not None
+
+
+def _keep_wraps(table: Table, wraps: "Wraps") -> "Wraps":
+    stored = table.get(keys.WRAPS)
+    if stored is None and wraps:
+        try:
+            table.transact([Put({**keys.WRAPS._asdict(), "wraps": dict(wraps)})], token_hex(16))
+        except ConditionFailed:
+            stored = table.get(keys.WRAPS)
+        else:
+            return wraps
+    return stored["wraps"] if stored else {}

@@ -1,0 +1,232 @@
+"""Calls of one table, repeated until they are answered, for as long as anybody waits.
+
+What DynamoDB answers is one of four things, and each asks for something else: done; a condition
+does not hold (`ConditionFailed`); not now (throttled, another transaction is at it, no answer: the
+same call again, after a pause that grows and is drawn at random); never (a permission, a table
+that does not exist: `StoreUnavailable`, and a line in the log). When the patience ends,
+`StoreUnconfirmed` says that an attempt may have counted.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.approvals.store.dynamodb.wire import (
+    Condition,
+    Item,
+    Key,
+    Update,
+    Write,
+    from_wire_item,
+    query,
+    transaction,
+)
+from app.aws_json import AwsJsonClient, AwsRefused, AwsSilent
+from app.errors import StoreUnavailable, StoreUnconfirmed
+from app.strict_json import Json
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 8.0  #: for one call with all its repetitions, begun before it is over
+PAUSE_S = 0.025  #: the longest first pause; doubled each time
+PAUSE_MAX_S = 1.0
+
+_CONDITION = "ConditionalCheckFailed"
+#: reasons of a cancelled transaction, and codes, that say: the same again, later
+_LATER = frozenset(
+    {
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "InternalServerError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        # Temporary credentials that ended on the way: the next attempt is signed with new ones.
+        "ExpiredTokenException",
+        "ExpiredToken",
+    }
+)
+#: of these, codes that leave open whether the call was applied
+_OPEN = frozenset({"InternalServerError", "InternalFailure", "TransactionInProgressException"})
+
+_BATCH = 100  #: keys in one BatchGetItem
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one write of a transaction was not made."""
+
+    failed: bool  #: its condition did not hold
+    old: Item | None  #: the item as it is, if there is one
+
+
+class ConditionFailed(Exception):
+    """At least one condition did not hold, so nothing was written by this attempt."""
+
+    def __init__(self, reasons: Sequence[Reason], *, after_silence: bool) -> None:
+        super().__init__()
+        self.reasons = reasons  #: one for each write
+        #: an earlier attempt had no answer: it may be the very reason why the condition failed
+        self.after_silence = after_silence
+
+
+class Table:
+    """One table. Blocking; each thread may use it."""
+
+    def __init__(self, client: AwsJsonClient, name: str, *, patience_s: float = PATIENCE_S) -> None:
+        self._client = client
+        self.name = name
+        self._patience_s = patience_s
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+    def get(self, key: Key) -> Item | None:
+        """The item at *key*."""
+        members = {"TableName": self.name, "Key": key.wire, "ConsistentRead": True}
+        item = self._read("GetItem", members).get("Item")
+        return from_wire_item(item) if item else None
+
+    def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        """The items at *keys*, as far as there are any."""
+        found: dict[Key, Item] = {}
+        left = [key.wire for key in keys]
+        while left:
+            batch, left = left[:_BATCH], left[_BATCH:]
+            wanted = {self.name: {"Keys": batch, "ConsistentRead": True}}
+            answer = self._read("BatchGetItem", {"RequestItems": wanted})
+            for wire in answer["Responses"].get(self.name, ()):
+                item = from_wire_item(wire)
+                found[Key(item["pk"], item["sk"])] = item
+            left += answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        return found
+
+    def query(
+        self,
+        conditions: Sequence[Condition],
+        *,
+        index: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Item]:
+        """The items under *conditions* on the keys, in the order of their sort key."""
+        members = query(self.name, conditions, index) | {"ScanIndexForward": not newest_first}
+        while True:
+            answer = self._read("Query", members if limit is None else members | {"Limit": limit})
+            yield from map(from_wire_item, answer["Items"])
+            limit = None if limit is None else limit - len(answer["Items"])
+            if "LastEvaluatedKey" not in answer or limit == 0:
+                return
+            members["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def count(self, conditions: Sequence[Condition], *, index: str) -> int:
+        """How many items of *index* fulfil *conditions*."""
+        members = query(self.name, conditions, index) | {"Select": "COUNT"}
+        total = 0
+        while True:
+            answer = self._read("Query", members)
+            total += int(answer["Count"])
+            if "LastEvaluatedKey" not in answer:
+                return total
+            members["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def scan(self) -> Iterator[Item]:
+        """Every item; those of one partition follow each other, in the order of their sort key."""
+        members: dict[str, Any] = {"TableName": self.name, "ConsistentRead": True}
+        while True:
+            answer = self._read("Scan", members)
+            yield from map(from_wire_item, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            members["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def update(self, change: Update) -> Item | None:
+        """The item after *change*; None if its conditions do not hold."""
+        members = change.wire(self.name) | {"ReturnValues": "ALL_NEW"}
+        try:
+            return from_wire_item(self._write("UpdateItem", members)["Attributes"])
+        except ConditionFailed:
+            return None
+
+    def transact(self, writes: Sequence[Write], token: str) -> None:
+        """All of *writes*, or none. Within ten minutes the same *token* counts once.
+
+        Raises:
+            ConditionFailed: with the reason of each write.
+        """
+        self._write("TransactWriteItems", transaction(writes, self.name, token))
+
+    def _read(self, operation: str, members: Json) -> Json:
+        try:
+            return self._write(operation, members)
+        except StoreUnconfirmed as exc:
+            raise StoreUnavailable("The store cannot be read at the moment.") from exc
+
+    def _write(self, operation: str, members: Json) -> Json:
+        ends = time.monotonic() + self._patience_s
+        pause_s, open_ = PAUSE_S, False
+        while True:
+            try:
+                return self._client.call(operation, members)
+            except AwsSilent as silence:
+                open_ = open_ or silence.sent
+                reason = silence.reason
+            except AwsRefused as refusal:
+                reason = _why_later(refusal, operation, after_silence=open_)
+                open_ = open_ or reason in _OPEN
+            if time.monotonic() + pause_s > ends:
+                break
+            time.sleep(random.uniform(0, pause_s))  # noqa: S311  # spreads, keeps no secret
+            pause_s = min(pause_s * 2, PAUSE_MAX_S)
+        log.warning("the table does not answer", extra={"call": operation, "why": reason})
+        raise StoreUnconfirmed() if open_ else StoreUnavailable()
+
+
+def _why_later(refusal: AwsRefused, operation: str, *, after_silence: bool) -> str:
+    """The reason for which to make the same call again.
+
+    Raises:
+        ConditionFailed, StoreUnavailable, StoreUnconfirmed: do not.
+    """
+    reasons = _reasons(refusal)
+    if any(reason.failed for reason in reasons):
+        raise ConditionFailed(reasons, after_silence=after_silence) from refusal
+    codes = _codes(refusal)
+    for code in codes:
+        if code in _LATER or refusal.status >= 500:
+            return code
+    log.error("the table refuses", extra={"call": operation, "code": ",".join(codes)})
+    raise StoreUnconfirmed() if after_silence else StoreUnavailable() from refusal
+
+
+def _codes(refusal: AwsRefused) -> list[str]:
+    """The codes of the transaction's writes, or that of the call."""
+    told = [reason.get("Code", "None") for reason in _cancellations(refusal)]
+    return [code for code in told if code != "None"] or [refusal.code]
+
+
+def _reasons(refusal: AwsRefused) -> list[Reason]:
+    if refusal.code == _CONDITION + "Exception":
+        return [_reason({"Code": _CONDITION, **refusal.answer})]
+    return [_reason(reason) for reason in _cancellations(refusal)]
+
+
+def _reason(told: Json) -> Reason:
+    old = told.get("Item")
+    return Reason(told.get("Code") == _CONDITION, from_wire_item(old) if old else None)
+
+
+def _cancellations(refusal: AwsRefused) -> Sequence[Json]:
+    told: Sequence[Json] = refusal.answer.get("CancellationReasons") or ()
+    return told

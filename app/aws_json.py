@@ -1,0 +1,271 @@
+"""One call of an AWS JSON API (DynamoDB, Step Functions, Secrets Manager): signed, sent, read.
+
+Written on the standard library because of Lambda's cold starts: importing boto3 costs more than
+all the rest that a click does, and most of that is spent before the first byte leaves. What is
+here is what those services need: Signature Version 4, one POST, kept connections. No retries; who
+calls knows what a lost answer means.
+
+Settings are the standard ones: AWS_REGION, AWS_ENDPOINT_URL_<SERVICE>, AWS_CA_BUNDLE, and
+credentials from the environment or from wherever botocore finds them.
+"""
+
+import os
+import ssl
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from hmac import digest as hmac_digest
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import orjson
+
+from app.errors import SignoffError, StartRefused
+from app.strict_json import Json, dumps
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+CONNECT_S = 2.0
+READ_S = 5.0
+
+
+class AwsRefused(SignoffError):
+    """The service answered with an error."""
+
+    def __init__(self, code: str, status: int, answer: Json) -> None:
+        super().__init__()
+        self.code = code  #: AWS's, such as ``ThrottlingException``
+        self.status = status
+        self.answer = answer  #: the whole body; may hold what was stored, so it is never logged
+
+
+class AwsSilent(SignoffError):
+    """The service gave no answer, or none that can be read; the call may have been applied."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__()
+        self.reason = reason  #: an exception's name or a few words of ours
+        self.sent = sent  #: False: nobody was reached, so nothing was applied
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What requests are signed with."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(repr=False)
+
+
+FindCredentials = Callable[[], Credentials]
+
+
+@dataclass(frozen=True, slots=True)
+class AwsApi:
+    """How a service names itself."""
+
+    signing_name: str  #: in signatures and host names, such as "dynamodb"
+    endpoint_id: str  #: in AWS_ENDPOINT_URL_..., such as "DYNAMODB"
+    target_prefix: str  #: of X-Amz-Target, such as "DynamoDB_20120810"
+
+
+DYNAMODB = AwsApi("dynamodb", "DYNAMODB", "DynamoDB_20120810")
+STEP_FUNCTIONS = AwsApi("states", "SFN", "AWSStepFunctions")
+SECRETS_MANAGER = AwsApi("secretsmanager", "SECRETS_MANAGER", "secretsmanager")
+
+
+class AwsJsonClient:
+    """Calls one service. Any number of threads may use it; each call has a connection to itself."""
+
+    def __init__(
+        self,
+        api: AwsApi,
+        *,
+        region: str,
+        credentials: FindCredentials,
+        endpoint: str | None = None,
+        connect_s: float = CONNECT_S,
+        read_s: float = READ_S,
+    ) -> None:
+        """A client of *api* at *endpoint*, or where the environment or AWS has it."""
+        self._api = api
+        self._region = region
+        self._credentials = credentials
+        self._endpoint = urlsplit(endpoint or endpoint_of(api, region))
+        self._connect_s = connect_s
+        self._read_s = read_s
+        self._idle: list[HTTPConnection] = []
+        self._tls: ssl.SSLContext | None = None
+        self._key: tuple[tuple[str, str], bytes] | None = None
+
+    def call(self, operation: str, members: Json) -> Json:
+        """The service's answer to *operation*.
+
+        Raises:
+            AwsRefused: it answered with an error.
+            AwsSilent: nobody knows what became of the call.
+        """
+        body = dumps(members)
+        headers = self._headers(operation, body)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            connection.request("POST", self._endpoint.path or "/", body, headers)
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException) as exc:
+            connection.close()
+            raise AwsSilent(type(exc).__name__, sent=True) from exc
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return _read(response, content)
+
+    def close(self) -> None:
+        """Hang up."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _connect(self) -> HTTPConnection:
+        host, port = self._endpoint.hostname or "", self._endpoint.port
+        if self._endpoint.scheme == "https":
+            if self._tls is None:
+                self._tls = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
+            connection: HTTPConnection = HTTPSConnection(
+                host, port, timeout=self._connect_s, context=self._tls
+            )
+        else:
+            connection = HTTPConnection(host, port, timeout=self._connect_s)
+        try:
+            connection.connect()
+        except OSError as exc:
+            connection.close()
+            raise AwsSilent(type(exc).__name__, sent=False) from exc
+        connection.sock.settimeout(self._read_s)
+        return connection
+
+    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
+        """The headers of a signed request (Signature Version 4)."""
+        credentials = self._credentials()
+        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        headers = {
+            "host": self._endpoint.netloc,
+            "x-amz-date": at,
+            "x-amz-target": f"{self._api.target_prefix}.{operation}",
+        }
+        if credentials.session_token:
+            headers["x-amz-security-token"] = credentials.session_token
+        signed = ";".join(sorted(headers))
+        canonical = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        path, digest = self._endpoint.path or "/", sha256(body).hexdigest()
+        request = f"POST\n{path}\n\n{canonical}\n{signed}\n{digest}"
+        scope = f"{at[:8]}/{self._region}/{self._api.signing_name}/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+        key = self._signing_key(credentials.secret_key, at[:8])
+        signature = hmac_digest(key, text.encode(), "sha256").hex()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={signed}, Signature={signature}"
+        )
+        headers["content-type"] = "application/x-amz-json-1.0"
+        return headers
+
+    def _signing_key(self, secret_key: str, day: str) -> bytes:
+        """The key of one day; derived once, as it is the same for all calls of that day."""
+        known = self._key
+        if known is not None and known[0] == (secret_key, day):
+            return known[1]
+        key = f"AWS4{secret_key}".encode()
+        for part in (day, self._region, self._api.signing_name, "aws4_request"):
+            key = hmac_digest(key, part.encode(), "sha256")
+        self._key = ((secret_key, day), key)
+        return key
+
+
+def endpoint_of(api: AwsApi, region: str) -> str:
+    """The address of *api* in *region*, or the one that the standard variables name."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+        for name in (f"AWS_ENDPOINT_URL_{api.endpoint_id}", "AWS_ENDPOINT_URL"):
+            if os.environ.get(name):
+                return os.environ[name].rstrip("/")
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{api.signing_name}.{region}.{suffix}"
+
+
+def find_region() -> str:
+    """The region of the standard variables, or of the AWS configuration.
+
+    Raises:
+        StartRefused: there is none.
+    """
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None:
+        region = _botocore_session().get_config_variable("region")
+    if not region:
+        raise StartRefused("AWS_REGION is needed: the region of the table, such as eu-west-1.")
+    return str(region)
+
+
+def find_credentials() -> FindCredentials:
+    """Where credentials come from: the environment (as on Lambda), else botocore's places.
+
+    Raises:
+        StartRefused: there are none.
+    """
+    if os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"):
+        return _from_environment
+    found = _botocore_session().get_credentials()
+    if found is None:
+        raise StartRefused(
+            "No AWS credentials were found: give the process a role, or set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY."
+        )
+
+    def from_chain() -> Credentials:
+        frozen = found.get_frozen_credentials()  # refreshed when they are about to expire
+        return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token)
+
+    return from_chain
+
+
+def _from_environment() -> Credentials:
+    return Credentials(
+        os.environ["AWS_ACCESS_KEY_ID"],
+        os.environ["AWS_SECRET_ACCESS_KEY"],
+        os.environ.get("AWS_SESSION_TOKEN"),
+    )
+
+
+def _botocore_session() -> "Session":
+    # Not at the top: on Lambda everything is in the environment, and this import is what the
+    # module exists to avoid.
+    from botocore.session import Session  # noqa: PLC0415
+
+    return Session()
+
+
+def _read(response: HTTPResponse, content: bytes) -> Json:
+    checksum = response.getheader("x-amz-crc32")
+    if checksum is not None and checksum != str(zlib.crc32(content)):
+        raise AwsSilent("an answer whose checksum does not fit", sent=True)
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError as exc:
+        if response.status >= 400:
+            raise AwsRefused(f"Http{response.status}", response.status, {}) from exc
+        raise AwsSilent("an answer that is not JSON", sent=True) from exc
+    if response.status >= 400:
+        raise AwsRefused(_code(answer, response.status), response.status, answer)
+    return answer
+
+
+def _code(answer: Json, status: int) -> str:
+    name = answer.get("__type") if isinstance(answer, dict) else None
+    return str(name).rpartition("#")[2] if name else f"Http{status}"

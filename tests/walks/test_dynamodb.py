@@ -1,0 +1,70 @@
+"""The whole service over DynamoDB, as real processes on real sockets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.approvals.store.dynamodb.definition import table_definition
+from app.aws_json import AwsJsonClient
+from tests.approvals.store.factories import dynamodb_client
+from tests.approvals.store.moto import moto_url
+from tests.faults.rounds import ask, check, click, create_machine, settled
+from tests.processes import SignoffProcess, wait_for
+
+PARK = ("--function", "park=tests.faults.functions:park")
+
+
+@pytest.fixture
+def table() -> AwsJsonClient:
+    """A client of moto's DynamoDB, where there is an empty table "walk"."""
+    client = dynamodb_client(moto_url())
+    client.call("CreateTable", table_definition("walk"))
+    return client
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[SignoffProcess]:
+    """The engine alone."""
+    process = SignoffProcess(("engine", *PARK), tmp_path / "engine")
+    yield process.start()
+    process.kill()
+
+
+@pytest.fixture
+def services(
+    tmp_path: Path, table: AwsJsonClient, engine: SignoffProcess
+) -> Iterator[list[SignoffProcess]]:
+    """Two services with nothing in common but the table and their keys."""
+    environment = {
+        "SIGNOFF_STORE": "dynamodb:walk",
+        "SIGNOFF_TARGET": "aws",
+        "AWS_ENDPOINT_URL_SFN": engine.engine_url,
+        "AWS_ENDPOINT_URL_DYNAMODB": moto_url(),
+    }
+    one = SignoffProcess(("serve",), tmp_path / "one", environment=environment)
+    two = SignoffProcess(
+        ("serve",),
+        tmp_path / "two",
+        environment=environment,
+        secret_keys=one.secret_keys,
+        api_key=one.api_key,
+    )
+    yield [one.start(), two.start()]
+    one.kill()
+    two.kill()
+
+
+def test_two_services_share_a_table(services: list[SignoffProcess], engine: SignoffProcess) -> None:
+    """One mints, the other shows it; a click is told to the workflow, a kill loses nothing."""
+    machine_arn = create_machine(engine)
+    one, two = services
+    asked = [ask(one, engine, machine_arn) for _ in range(2)]
+
+    click(asked[0], "approve")
+    one.kill()
+
+    wait_for(lambda: settled(two))
+    assert [check(two, engine, each) for each in asked] == ["DELIVERED", "PENDING"]
+    verified = two.run("audit", "verify")
+    assert verified.startswith("The audit holds: ")
