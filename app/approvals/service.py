@@ -39,6 +39,7 @@ from app.approvals.protocol import (
     expiry_payload,
     new_approval_id,
 )
+from app.approvals.reading import Reading
 from app.approvals.request import MintBody, read_comment, read_mint, read_notice
 from app.approvals.seal import Sealer
 from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed
@@ -51,7 +52,6 @@ from app.errors import (
     StoreUnavailable,
     StoreUnconfirmed,
     UnknownApproval,
-    UnknownLink,
 )
 from app.metrics import NO_METER, Meter
 from app.strict_json import Json, canonical
@@ -127,8 +127,10 @@ class Notified:
     recipients: int
 
 
-class ApprovalService:
+class ApprovalService(Reading):
     """Everything that can be done with approvals."""
+
+    _store: ApprovalStore
 
     def __init__(
         self,
@@ -144,11 +146,9 @@ class ApprovalService:
         uniform: Uniform = random.uniform,
     ) -> None:
         """A service over *store*; new approvals go to the first of *targets*."""
-        self._store = store
+        super().__init__(store, links, clock)
         self._target = next(iter(targets))
-        self._links = links
         self._sealer = sealer
-        self._clock = clock
         self._meter = meter
         self._default_expires_in = default_expires_in
         self._inline_s = inline_s
@@ -214,27 +214,6 @@ class ApprovalService:
         self._meter.count("mints", result="created")
         log.info("approval minted", extra={"approval": new_id})
         return Approval(new_id, self._target, request, State.PENDING, now)
-
-    def holder(self, link: str) -> Holder:
-        """Who may do what, says *link* (the last path segment). No store is asked.
-
-        Raises:
-            UnknownLink: whatever is wrong with it.
-        """
-        return self._links.holder(link)
-
-    def link(self, approval: Approval, recipient: int, action: int) -> str:
-        """The address at which *recipient* can do *action*."""
-        return self._links.url(Holder(approval.id, recipient, action))
-
-    async def find(self, holder: Holder) -> Approval:
-        """The approval of a link, as it is now.
-
-        Raises:
-            UnknownLink: there is no such approval, recipient or action.
-        """
-        approval = await self._store.approval(holder.approval_id)
-        return as_of(_fitting(approval, holder), self._clock())
 
     async def decide(
         self,
@@ -478,16 +457,6 @@ class ApprovalService:
 
 def _nobody() -> None:
     """Nobody waits for mails."""
-
-
-def _fitting(approval: Approval | None, holder: Holder) -> Approval:
-    if (
-        approval is None
-        or holder.recipient >= max(1, len(approval.request.recipients))
-        or holder.action >= len(approval.request.actions)
-    ):
-        raise UnknownLink()
-    return approval
 
 
 def _settled(approval: Approval, decision: Decision, settlement: Settlement) -> Approval:
