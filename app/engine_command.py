@@ -61,6 +61,16 @@ Port = Annotated[
     typer.Option("--port", metavar="PORT", envvar="SIGNOFF_ENGINE_PORT", help="Default: 8083."),
 ]
 
+Retention = Annotated[
+    str | None,
+    typer.Option(
+        "--retention",
+        metavar="SECONDS",
+        envvar="SIGNOFF_ENGINE_RETENTION",
+        help="How long closed executions are kept. Default: 7776000, 90 days.",
+    ),
+]
+
 
 def _option(*names: str, variables: list[str], metavar: str, meaning: str) -> Any:
     return typer.Option(
@@ -169,6 +179,7 @@ def engine(
     function: Functions = None,
     engine_host: Host = None,
     engine_port: Port = None,
+    engine_retention: Retention = None,
     env_file: EnvFile = None,
     account: Account = None,
     region: Region = None,

@@ -245,6 +245,7 @@ def _engine(
         endpoints=settings.local.endpoints,
         rehearsal=_rehearsal(settings.local),
         events=event_routing(settings),
+        retention_s=settings.engine_retention,
         meter=meter,
     )
 

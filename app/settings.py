@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     engine_host: str = "127.0.0.1"
     engine_port: Port = 8083
     engine_open: bool = False
+    #: how long closed executions are kept; as on AWS, 90 days
+    engine_retention: Annotated[int, Field(ge=60, le=3_153_600_000)] = 7_776_000
     inbox_port: Port = 1025
     data_dir: Path = Path(".signoff")
     #: the address people reach this service at; None: http://HOST:PORT, on loopback only

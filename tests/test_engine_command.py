@@ -109,6 +109,7 @@ WRONG = {
     "a scale": (("-waitTimeScale", "fast"), "WAIT_TIME_SCALE cannot be used"),
     "an endpoint": (("-snsEndpoint", "here"), "SNS_ENDPOINT cannot be used"),
     "a port": (("--port", "http"), "SIGNOFF_ENGINE_PORT cannot be used"),
+    "a retention": (("--retention", "5"), "SIGNOFF_ENGINE_RETENTION cannot be used"),
     "a host": (("--host", "0.0.0.0"), "SIGNOFF_ENGINE_OPEN=1"),
     "an env file": (("--env-file", "/nowhere"), "The env file /nowhere cannot be read"),
 }
@@ -123,16 +124,22 @@ def test_a_wrong_value_is_refused_with_a_sentence(
 
 
 def test_it_says_why_it_cannot_start(tmp_path: Path) -> None:
-    """A taken directory, a taken port, a damaged database: one sentence each, status 2."""
+    """A taken directory or port, a damaged database, a wrong mock file: one sentence each."""
     first = SignoffProcess(("engine",), tmp_path / "taken").start()
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / "engine.sqlite3").write_bytes(b"this is no database" * 500)
 
+    mocks = tmp_path / "MockConfigFile.json"
+    mocks.write_text('{"MockedResponses": {"R": {"1": {"Return": 1}}}}')
+
     second = refusal(*LONG, data_dir=first.data_dir)
     port = refusal(*LONG, "--port", str(first.engine_port), data_dir=tmp_path / "other")
     database = refusal(*LONG, data_dir=damaged)
 
+    mocked = refusal(*LONG, "--mock-config", str(mocks), data_dir=tmp_path / "other")
+
+    assert mocked.startswith(f"The mock file {mocks} is wrong at MockedResponses.R: ")
     assert "Another engine is using the data directory" in second
     assert f"Port {first.engine_port} on 127.0.0.1 cannot be used" in port
     assert "engine.sqlite3 cannot be opened" in database and "backup" in database

@@ -21,6 +21,7 @@ WRONG = {
     "an unknown zone": ("TIME_ZONE", "Mars/Olympus", "Europe/Berlin"),
     "an unknown level": ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
     "a life of a second": ("DEFAULT_EXPIRES_IN", "1", "60"),
+    "a retention of a second": ("ENGINE_RETENTION", "1", "60"),
     "a short account": ("ACCOUNT", "123", "pattern"),
 }
 

@@ -44,6 +44,7 @@ from app.engine.requests import (
 )
 from app.engine.resources import Resources
 from app.engine.resources.connector import Surroundings
+from app.engine.retention import DEFAULT_S, Retention
 from app.engine.starting import new_execution
 from app.engine.state_tests import StateTests
 from app.engine.store import RUNNING, insert_execution, token_key, within
@@ -74,6 +75,7 @@ class Engine:
         endpoints: Mapping[str, str] | None = None,
         rehearsal: Rehearsal = AS_ON_AWS,
         events: EventRouting = NO_DESTINATIONS,
+        retention_s: int = DEFAULT_S,
         clock: Clock = utc_now,
         meter: Meter = NO_METER,
     ) -> None:
@@ -104,6 +106,7 @@ class Engine:
             meter,
         )
         self._tags = Tags(database, self.arns)
+        self.retention = Retention(database, clock, retention_s)
         self._lock: DirectoryLock | None = None
         self._activities = Activities(
             database, self.arns, pages, self._conductor, self._tokens, clock
@@ -142,9 +145,11 @@ class Engine:
         for delivery in self._deliveries:
             delivery.start()
         await self._conductor.start()
+        self.retention.start()
 
     async def stop(self) -> None:
         """Stop serving and calling. What waits, waits in the database."""
+        await self.retention.stop()
         await self._express.stop()
         await self._conductor.stop()
         for delivery in self._deliveries:
