@@ -58,6 +58,7 @@ from app.web.access_log import AccessLog
 from app.web.approvals import ApprovalsApi
 from app.web.decide import DecideFirst
 from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
+from app.web.events import EventStream
 from app.web.health import Health, no_events
 from app.web.inbox import inbox_routes
 from app.web.limits import AsgiApp, Limits
@@ -85,7 +86,7 @@ async def engine_alone(
         engine = _engine(settings, functions, meter, stop, stack)
         await engine.start()
         stack.push_async_callback(engine.stop)
-        yield Running((_engine_site(settings, engine, Border(meter, lines)),), engine)
+        yield Running((_engine_site(settings, engine, Border(meter, lines), stop),), engine)
 
 
 @asynccontextmanager
@@ -138,7 +139,7 @@ async def service(
             # Stopped first: the function that its workflows call must still be there.
             stack.push_async_callback(engine.stop)
         app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox, engine)
-        yield Running(_sites(settings, app, engine, Border(meter, lines)), engine)
+        yield Running(_sites(settings, app, engine, Border(meter, lines), stop), engine)
 
 
 async def verify_audit(settings: Settings) -> AuditReport:
@@ -324,16 +325,17 @@ class Border:
 
 
 def _sites(
-    settings: Settings, app: AsgiApp, engine: Engine | None, border: Border
+    settings: Settings, app: AsgiApp, engine: Engine | None, border: Border, stop: Stop
 ) -> tuple[Site, ...]:
     site = Site(border.around(app), settings.host, settings.port, "SIGNOFF_PORT")
     if engine is None:
         return (site,)
-    return site, _engine_site(settings, engine, border)
+    return site, _engine_site(settings, engine, border, stop)
 
 
-def _engine_site(settings: Settings, engine: Engine, border: Border) -> Site:
-    app = border.around(create_stepfunctions_app(engine))
+def _engine_site(settings: Settings, engine: Engine, border: Border, stop: Stop) -> Site:
+    api = create_stepfunctions_app(engine)
+    app = border.around(EventStream(api, engine.changes, stop.wait))
     return Site(app, settings.engine_host, settings.engine_port, "SIGNOFF_ENGINE_PORT")
 
 
