@@ -20,8 +20,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.corpus.cases import Case, Replayer, Verdict, read_cases
-from tests.processes import ACCOUNT, HTTP, SignoffProcess, free_port, wait_for
+from tests.corpus.cases import ACCOUNT, Case, Replayer, Verdict, read_cases
+from tests.processes import HTTP, SignoffProcess, free_port, wait_for
 
 AT_ONCE = 8
 EXCUSES = Path(__file__).parent / "excuses.toml"
@@ -78,7 +78,7 @@ def _running(services: Path | None, scratch: Path) -> Iterator[tuple[str, str]]:
     """An engine, and the services it calls: their addresses."""
     port = free_port()
     services_url = f"http://127.0.0.1:{port}"
-    engine = SignoffProcess(("engine",), scratch / "engine")
+    engine = SignoffProcess(("engine", "--account", ACCOUNT), scratch / "engine")
     engine.environment = {
         "AWS_ENDPOINT_URL": services_url,
         "AWS_ENDPOINT_URL_SFN": engine.engine_url,
