@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from app.approvals.audit import AuditDigest
 from app.approvals.delivery import Settlement
 from app.approvals.keyring import KeyRing
 from app.approvals.service import ApprovalService
@@ -135,4 +136,8 @@ class Sweeper:
         unsigned, last = await self._store.unsigned_entries()
         late = unsigned > 0 and (last is None or now - last >= DIGEST_EVERY)
         if late or unsigned >= DIGEST_ENTRIES:
-            await self._store.sign_entries(self._ring, now, DIGEST_ENTRIES)
+            while unsigned > 0 and (digest := await self._sign_some(now)):
+                unsigned -= digest.last - digest.first + 1
+
+    async def _sign_some(self, now: datetime) -> AuditDigest | None:
+        return await self._store.sign_entries(self._ring, now, DIGEST_ENTRIES)

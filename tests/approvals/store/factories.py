@@ -27,7 +27,7 @@ def moto(directory: Path) -> ApprovalStore:
     name = "approvals-" + sha256(str(directory).encode()).hexdigest()[:16]
     client = dynamodb_client(moto_url())
     create_table(client, name)
-    return DynamoStore(Table(client, name, patience_s=1.0), InThreads())
+    return DynamoStore(Table(client, name), InThreads())
 
 
 def dynamodb_client(endpoint: str) -> AwsJsonClient:

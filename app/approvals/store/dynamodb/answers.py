@@ -24,7 +24,12 @@ def claim(table: Table, lease: Lease, now: datetime, limit: int) -> Sequence[Owe
     ids = [keys.approval_of(row["pk"]) or "" for row in leased]
     wanted = [key for one in ids for key in (keys.request_key(one), keys.payload_key(one))]
     items = table.get_all(wanted)
-    return [_owed(row, one, items, lease) for row, one in zip(leased, ids, strict=True)]
+    # One whose request is gone (by other hands than ours) must not hold up the others.
+    return [
+        _owed(row, one, items, lease)
+        for row, one in zip(leased, ids, strict=True)
+        if keys.request_key(one) in items
+    ]
 
 
 def _lease(table: Table, item: Item, lease: Lease, now: datetime) -> Item | None:

@@ -20,7 +20,6 @@ from app.approvals.store.dynamodb.table import Table
 from app.approvals.store.dynamodb.wire import Condition, Item, Key
 from app.approvals.store.parsed_requests import ParsedRequests
 from app.clock import to_ms
-from app.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from app.approvals.protocol import Settled
@@ -80,10 +79,11 @@ class ApprovalItems:
         """PENDING -> DECIDED; the sealed task token if this ballot did it."""
 
         def decide() -> bytes | None:
+            # Read first: once the decision is recorded, nothing may fail any more.
+            token = self._sealed_token(ballot.approval_id)
             plan = partial(approval_moves.decide, ballot)
-            if not make_move(self._table, ballot.approval_id, plan, ballot.decision.id):
-                return None
-            return self._sealed_token(ballot.approval_id)
+            made = make_move(self._table, ballot.approval_id, plan, ballot.decision.id)
+            return token if made else None
 
         return await self._run(decide)
 
@@ -143,15 +143,12 @@ class ApprovalItems:
         self._kept.keep(approval_id, kept, kept.size)
         return kept
 
-    def _sealed_token(self, approval_id: str) -> bytes:
+    def _sealed_token(self, approval_id: str) -> bytes | None:
         kept = self._kept.get(approval_id)
         if kept is not None:
             return kept.sealed_token
         first = self._table.get(keys.request_key(approval_id))
-        if first is None:
-            raise StoreUnavailable()
-        token: bytes = first["token"]
-        return token
+        return first["token"] if first else None
 
     def _load_all(self, approval_ids: Sequence[str]) -> Sequence[Approval]:
         """The approvals with these ids, in this order, read in few calls."""

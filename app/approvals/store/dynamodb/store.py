@@ -46,6 +46,11 @@ class DynamoStore(ApprovalItems, MailItems, AuditItems):
         )
         return cls(Table(client, name), run or InPlace())
 
+    @property
+    def table(self) -> Table:
+        """The table: for checks of it."""
+        return self._table
+
     async def close(self) -> None:
         """Hang up."""
         self._run.close()

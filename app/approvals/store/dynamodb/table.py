@@ -10,9 +10,9 @@ that does not exist: `StoreUnavailable`, and a line in the log). When the patien
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from app.approvals.store.dynamodb.wire import (
     Condition,
@@ -24,7 +24,7 @@ from app.approvals.store.dynamodb.wire import (
     query,
     transaction,
 )
-from app.aws_json import AwsJsonClient, AwsRefused, AwsSilent
+from app.aws_json import AwsRefused, AwsSilent
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from app.strict_json import Json
 
@@ -80,13 +80,35 @@ class ConditionFailed(Exception):
         self.after_silence = after_silence
 
 
+class Client(Protocol):
+    """One attempt at a call; an `AwsJsonClient`."""
+
+    def call(self, operation: str, members: Json) -> Json:
+        """The answer.
+
+        Raises:
+            AwsRefused, AwsSilent
+        """
+
+    def close(self) -> None:
+        """Hang up."""
+
+
 class Table:
     """One table. Blocking; each thread may use it."""
 
-    def __init__(self, client: AwsJsonClient, name: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = client
         self.name = name
-        self._patience_s = patience_s
+        self._monotonic = monotonic
+        self._sleep = sleep
 
     def close(self) -> None:
         """Hang up."""
@@ -102,6 +124,7 @@ class Table:
         """The items at *keys*, as far as there are any."""
         found: dict[Key, Item] = {}
         left = [key.wire for key in keys]
+        ends = self._monotonic() + PATIENCE_S
         while left:
             batch, left = left[:_BATCH], left[_BATCH:]
             wanted = {self.name: {"Keys": batch, "ConsistentRead": True}}
@@ -109,7 +132,10 @@ class Table:
             for wire in answer["Responses"].get(self.name, ()):
                 item = from_wire_item(wire)
                 found[Key(item["pk"], item["sk"])] = item
-            left += answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            missed = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            if missed:  # throttled, or more than one answer holds
+                self._wait(ends, PAUSE_S)
+            left += missed
         return found
 
     def query(
@@ -174,7 +200,7 @@ class Table:
             raise StoreUnavailable("The store cannot be read at the moment.") from exc
 
     def _write(self, operation: str, members: Json) -> Json:
-        ends = time.monotonic() + self._patience_s
+        ends = self._monotonic() + PATIENCE_S
         pause_s, open_ = PAUSE_S, False
         while True:
             try:
@@ -185,12 +211,20 @@ class Table:
             except AwsRefused as refusal:
                 reason = _why_later(refusal, operation, after_silence=open_)
                 open_ = open_ or reason in _OPEN
-            if time.monotonic() + pause_s > ends:
-                break
-            time.sleep(random.uniform(0, pause_s))  # noqa: S311  # spreads, keeps no secret
+            try:
+                self._wait(ends, pause_s)
+            except StoreUnavailable:
+                log.warning("the table does not answer", extra={"call": operation, "why": reason})
+                if open_:
+                    raise StoreUnconfirmed() from None
+                raise
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
-        log.warning("the table does not answer", extra={"call": operation, "why": reason})
-        raise StoreUnconfirmed() if open_ else StoreUnavailable()
+
+    def _wait(self, ends: float, pause_s: float) -> None:
+        """Pause for a random part of *pause_s*; StoreUnavailable if that is too long."""
+        if self._monotonic() + pause_s > ends:
+            raise StoreUnavailable()
+        self._sleep(random.uniform(0, pause_s))  # noqa: S311  # spreads, keeps no secret
 
 
 def _why_later(refusal: AwsRefused, operation: str, *, after_silence: bool) -> str:
