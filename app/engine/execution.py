@@ -66,7 +66,7 @@ class Execution:
     redrives: int = 0  #: how many there were
     redriven_ms: int | None = None  #: when the last of them was
     events: int = 0  #: how many are in its history
-    frames: int = 0  #: how many it had
+    frames: int = 0  #: the highest number that a frame has
     stopped_ms: int | None = None
     output: Payload | None = None
     error: str | None = None

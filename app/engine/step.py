@@ -192,7 +192,7 @@ class _Stepper:
         made, queue, tree = self._stepping.made, self._stepping.queue, self._stepping.tree
         while queue and not made.ended:
             frame, proceed = queue.popleft()
-            if frame.id not in tree.touched:
+            if tree.touched.get(frame.id) is not frame:
                 continue  # a sibling failed, and took this branch with it
             if proceed is not None:
                 self._proceed(frame, proceed)

@@ -3,7 +3,7 @@
 from app.engine.execution import Execution, Frame, Frames
 from app.engine.payload import Payload
 
-MAX_FRAMES = 130_000  #: an execution may have had; more would not fit into their keys
+MAX_FRAMES = 130_000  #: an execution may have; more would not fit into their keys
 
 
 class TooManyFrames(Exception):
@@ -70,6 +70,10 @@ class FrameTree:
         if branches:
             self._branches.pop(branches[0].parent, None)
         self.removed |= gone - self._new
+        # The newest numbers are given again, or retries of a wide Map would use them up. Tokens and
+        # answers name the attempt, too, which is never the same.
+        while self._execution.frames in gone:
+            self._execution.frames -= 1
         return gone
 
     def activity(self, arn: str) -> int | None:

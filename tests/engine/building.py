@@ -12,16 +12,26 @@ ERRORS = ("Busy", "Rejected", "States.ALL", "States.Timeout", "States.TaskFailed
 GIVEN: dict[str, Json] = {"n": 2, "items": ["a", "b"]}
 
 PASS: dict[str, Json] = {"Type": "Pass", "End": True}
-PASSES: tuple[dict[str, Json], ...] = (
-    {"Type": "Pass", "ResultPath": "$.p", "Result": 1},
-    {"Type": "Pass", "Assign": {"kept.$": "$.n", "chance.$": "States.MathRandom(1, 1000)"}},
-    {
-        "Type": "Pass",
-        "QueryLanguage": "JSONata",
-        "Output": "{% $merge([$states.input, {'q': $random()}]) %}",
-        "Assign": {"kept": "{% $states.context.State.Name %}"},
-    },
-)
+
+
+def passes(depth: int) -> list[dict[str, Json]]:
+    """Pass states; each depth has variables of its own, for outer ones cannot be assigned."""
+    kept, chance = f"kept{depth}", f"chance{depth}"
+    return [
+        {"Type": "Pass", "ResultPath": "$.p", "Result": 1},
+        {
+            "Type": "Pass",
+            "Assign": {f"{kept}.$": "$.n", f"{chance}.$": "States.MathRandom(1, 1000)"},
+        },
+        {
+            "Type": "Pass",
+            "QueryLanguage": "JSONata",
+            "Output": "{% $merge([$states.input, {'q': $random()}]) %}",
+            "Assign": {kept: "{% $states.context.State.Name %}"},
+        },
+    ]
+
+
 #: a task that fails before it is scheduled, and is tried again: no event tells of it
 NEVER_SCHEDULED: dict[str, Json] = {
     "Resource": "arn:aws:states:::lambda:invoke",
@@ -58,7 +68,7 @@ class Builder:
         kinds = ["Pass", "Wait", "Task", "Task", "Choice"] + (["Parallel", "Map"] if depth else [])
         kind = self.draw(st.sampled_from(kinds))
         if kind == "Pass":
-            chosen: dict[str, Json] = self.draw(st.sampled_from(PASSES))
+            chosen: dict[str, Json] = self.draw(st.sampled_from(passes(depth)))
             return chosen | move
         if kind == "Choice":
             rule = {"Variable": "$.n", "NumericGreaterThan": 1, "Next": after}

@@ -1,6 +1,7 @@
 """Much work in one execution is done in slices, and is still one history."""
 
 from app.engine.step import SLICE
+from app.engine.tree import MAX_FRAMES
 from tests.engine.driving import Driver, only
 
 
@@ -73,3 +74,18 @@ async def test_another_execution_is_served_between_slices(driver: Driver) -> Non
     assert await driver.status(looping["executionArn"]) == "RUNNING"
     await driver.engine.idle()
     assert await driver.status(looping["executionArn"]) == "FAILED"
+
+
+async def test_retries_of_a_wide_map_do_not_use_up_the_frames(driver: Driver) -> None:
+    """The iterations of an attempt that failed leave their numbers to the next attempt."""
+    tried = 45
+    retry = {"ErrorEquals": ["E"], "MaxAttempts": tried, "IntervalSeconds": 1, "BackoffRate": 1}
+    processor = {"StartAt": "Bad", "States": {"Bad": {"Type": "Fail", "Error": "E"}}}
+    wide = {"Type": "Map", "MaxConcurrency": 1, "Retry": [retry], "End": True}
+    arn = await driver.run(only(wide | {"ItemProcessor": processor}), [0] * 3_000)
+
+    for _ in range(tried):
+        await driver.pass_time(1)
+
+    described = await driver.describe(arn)
+    assert (described["error"], tried * 3_000 > MAX_FRAMES) == ("E", True)
