@@ -1,10 +1,14 @@
 """The three processes there are: the service, the demo, the engine alone."""
 
+import errno
 import gc
+import logging
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from pathlib import Path
 
 from app.demo import demo_settings, start_example, welcome
 from app.engine.functions import LocalFunction, load_function
@@ -12,8 +16,10 @@ from app.errors import StartRefused
 from app.inbox import Inbox
 from app.logs import LogLines, configure_logs
 from app.main import Functions, Running, engine_alone, service
-from app.server import Stop, serve
+from app.server import Site, Stop, serve
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 #: builds and starts what one process consists of, and stops it at the end
 Process = Callable[[Settings, Functions, Stop, LogLines], AbstractAsyncContextManager[Running]]
@@ -31,8 +37,8 @@ async def run_engine(settings: Settings, functions: Iterable[str]) -> int:
 
 async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
     """Service, engine, mailbox and the example in one process; its exit status."""
+    _prepare(settings.data_dir)
     settings, stop = demo_settings(settings), Stop()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     # The terminal is for the person who tries it.
     with (settings.data_dir / "demo.log").open("a") as log:
         lines = configure_logs(settings.log_level, log)
@@ -46,12 +52,35 @@ async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
 
 
 async def _run(process: Process, settings: Settings, functions: Iterable[str]) -> int:
+    _prepare(settings.data_dir)
     lines = configure_logs(settings.log_level, sys.stderr)
     stop = Stop()
     async with process(settings, _load(functions), stop, lines) as running:
-        await serve(running.sites, stop, _settle)
+        await serve(running.sites, stop, partial(_begin, running.sites))
     lines.flush()
     return int(stop.failed)
+
+
+def _prepare(directory: Path) -> None:
+    """Make the data directory, if it is not there.
+
+    Raises:
+        StartRefused: it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as exc:
+        raise StartRefused(
+            f"The data directory {directory} cannot be written ({exc.strerror}). "
+            "Give it to the user who runs this, or name another with SIGNOFF_DATA_DIR."
+        ) from exc
+
+
+async def _begin(sites: Sequence[Site]) -> None:
+    await _settle()
+    log.info("listening", extra={"addresses": [f"{site.host}:{site.port}" for site in sites]})
 
 
 async def _begin_demo(settings: Settings, running: Running) -> None:

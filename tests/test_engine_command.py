@@ -123,6 +123,16 @@ def test_a_wrong_value_is_refused_with_a_sentence(
     assert sentence in wrong(*arguments)
 
 
+def test_it_says_where_it_listens(tmp_path: Path) -> None:
+    """The first line of its log."""
+    engine = SignoffProcess(("engine",), tmp_path / "data").start()
+    port = engine.engine_port
+    assert engine.stop() == 0
+
+    first = json.loads(engine.log().splitlines()[0])
+    assert (first["event"], first["addresses"]) == ("listening", [f"127.0.0.1:{port}"])
+
+
 def test_it_says_why_it_cannot_start(tmp_path: Path) -> None:
     """A taken directory or port, a damaged database, a wrong mock file: one sentence each."""
     first = SignoffProcess(("engine",), tmp_path / "taken").start()
@@ -137,9 +147,11 @@ def test_it_says_why_it_cannot_start(tmp_path: Path) -> None:
     port = refusal(*LONG, "--port", str(first.engine_port), data_dir=tmp_path / "other")
     database = refusal(*LONG, data_dir=damaged)
 
+    nowhere = refusal(*LONG, data_dir=mocks)
     mocked = refusal(*LONG, "--mock-config", str(mocks), data_dir=tmp_path / "other")
 
     assert mocked.startswith(f"The mock file {mocks} is wrong at MockedResponses.R: ")
+    assert nowhere.startswith(f"The data directory {mocks} cannot be written (File exists).")
     assert "Another engine is using the data directory" in second
     assert f"Port {first.engine_port} on 127.0.0.1 cannot be used" in port
     assert "engine.sqlite3 cannot be opened" in database and "backup" in database
