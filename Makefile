@@ -16,7 +16,7 @@ demo: .venv/.installed ## start service, engine, mailbox and the example workflo
 
 test: .venv/.developed ## run the whole suite (installs what it needs, chromium too where it may)
 	@tools/browser.sh
-	$(RUN)/pytest
+	$(RUN)/pytest --numprocesses auto --dist loadfile
 
 check: .venv/.developed ## what a change must pass: lint, format, types, layers
 	$(RUN)/ruff check .

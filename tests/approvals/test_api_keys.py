@@ -32,6 +32,7 @@ def test_a_key_that_is_configured_is_accepted() -> None:
         "x" * 10_000,
         "\ud800é",
     ],
+    ids=["nothing", "prefix", "another", "cut", "longer", "lower", "spaced", "huge", "surrogate"],
 )
 def test_other_keys_are_refused(key: str) -> None:
     """Anything else is refused in the same words."""

@@ -17,7 +17,7 @@ from tests.approvals.world import KEY, OLDER_KEY
         "",
         "changeme",
         "x" * 31,
-        secrets.token_hex(32)[:31],
+        "9f2c4e7a1b3d5f60718293a4b5c6d7e",
         "a" * 64,
         "ab" * 32,
         "0123456789abcdef" * 4,
