@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.errors import StartRefused
-from tests.processes import ROLE, SignoffProcess, free_port
+from tests.processes import ROLE, SignoffProcess, free_port, wait_for
 
 ROOT = str(Path(__file__).parent.parent)
 DEFINITION = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
@@ -92,6 +92,40 @@ def test_it_takes_an_env_file(tmp_path: Path) -> None:
     engine = SignoffProcess(("engine", "--env-file", str(file)), tmp_path / "data").start()
 
     assert created(engine) == "arn:aws:states:ap-south-1:444455556666:stateMachine:hello"
+    assert engine.stop() == 0
+
+
+def test_a_test_case_survives_kill_9(tmp_path: Path) -> None:
+    """Killed between two tries, it goes on with the next answer: the documented walk."""
+    slow = {"Throw": {"Error": "Lambda.TooManyRequestsException", "Cause": "slow down"}}
+    responses = {"Third": {"0-1": slow, "2": {"Return": {"StatusCode": 200}}}}
+    machines = {"Orders": {"TestCases": {"Slow": {"Charge": "Third"}}}}
+    mocks = tmp_path / "MockConfigFile.json"
+    mocks.write_text(json.dumps({"StateMachines": machines, "MockedResponses": responses}))
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": "charge"},
+        "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 10, "BackoffRate": 1}],
+        "End": True,
+    }
+    environment = {"SFN_MOCK_CONFIG": str(mocks), "WAIT_TIME_SCALE": "0.05"}
+    engine = SignoffProcess(("engine",), tmp_path / "data", environment=environment).start()
+    definition = json.dumps({"StartAt": "Charge", "States": {"Charge": task}})
+    made = engine.states("CreateStateMachine", name="Orders", definition=definition, roleArn=ROLE)
+
+    started = engine.states("StartExecution", stateMachineArn=made["stateMachineArn"] + "#Slow")
+    engine.kill()
+    engine.start()
+
+    def ended() -> Any:
+        shown = engine.states("DescribeExecution", executionArn=started["executionArn"])
+        return shown["status"] != "RUNNING" and shown
+
+    assert wait_for(ended)["output"] == '{"StatusCode":200}'
+    history = engine.states("GetExecutionHistory", executionArn=started["executionArn"])
+    types = [event["type"] for event in history["events"]]
+    assert (types.count("TaskFailed"), types.count("TaskSucceeded")) == (2, 1)
     assert engine.stop() == 0
 
 
