@@ -243,7 +243,7 @@ def _engine(
         account=settings.account,
         region=settings.region,
         functions=functions,
-        endpoints=settings.local.endpoints,
+        endpoints=settings.endpoints,
         rehearsal=_rehearsal(settings.local),
         events=event_routing(settings),
         retention_s=settings.engine_retention,

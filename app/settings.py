@@ -167,6 +167,18 @@ class Settings(BaseSettings):
         return self.store.partition(":")[2] or None
 
     @property
+    def endpoints(self) -> dict[str, str]:
+        """Where services answer that the engine calls, by boto3's names.
+
+        Step Functions Local is told its own address for nested executions; here they need none.
+        """
+        given = self.local.endpoints
+        nested = urlsplit(given.get("stepfunctions", ""))
+        if nested.hostname in LOOPBACK and nested.port == self.engine_port:
+            del given["stepfunctions"]
+        return given
+
+    @property
     def public_url(self) -> str:
         """The address that links begin with; never taken from a request."""
         if self.base_url is not None:

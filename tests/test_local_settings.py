@@ -29,6 +29,17 @@ def test_endpoints_are_named_by_step_functions_locals_variables(
     }
 
 
+def test_its_own_address_is_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nested executions start without network; those at another address do not."""
+    monkeypatch.setenv("STEP_FUNCTIONS_ENDPOINT", "http://localhost:8083")
+    itself = load_settings().endpoints
+    monkeypatch.setenv("STEP_FUNCTIONS_ENDPOINT", "http://localhost:8084")
+    another = load_settings().endpoints
+
+    assert itself == {}
+    assert another == {"stepfunctions": "http://localhost:8084"}
+
+
 WRONG = {
     "an endpoint without a scheme": ("LAMBDA_ENDPOINT", "localhost:3001", "http://localhost:3001"),
     "an endpoint of another kind": ("SQS_ENDPOINT", "sqs://queue", "http://localhost:3001"),
