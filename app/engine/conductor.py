@@ -11,11 +11,13 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from app.clock import Clock, to_ms
-from app.engine.calls import answer_of
+from app.engine.calls import answer_of, end_of
+from app.engine.cancelling import Cancelling
 from app.engine.dispatch import Dispatcher
 from app.engine.events.log import StatusChanges
 from app.engine.execution import (
@@ -28,12 +30,15 @@ from app.engine.execution import (
     Status,
     Stop,
     StoredFrames,
+    TaskSignal,
+    TaskSubmitted,
     TaskTaken,
     Transition,
     dispatched,
 )
 from app.engine.executions import Executions
 from app.engine.machines import Machines, Revision
+from app.engine.parents import wake_parent, wake_parents
 from app.engine.rehearsal import MockedResource, count_call
 from app.engine.resources import Resources
 from app.engine.states import Task
@@ -89,6 +94,7 @@ class Conductor:
         self._clock = clock
         self._meter = meter
         self._dispatcher = Dispatcher(self._perform, self._read_owed)
+        self._cancelling = Cancelling(database, resources)
         self._wake = asyncio.Event()
         self._rests_until_ms = 0  # what the loop waits for
         self._loop: asyncio.Task[None] | None = None
@@ -96,7 +102,9 @@ class Conductor:
 
     async def start(self) -> None:
         """Take up what is owed, and serve what becomes due."""
+        await self._database.write(wake_parents)
         self._dispatcher.recover()
+        self._cancelling.go()
         self._loop = asyncio.get_running_loop().create_task(self._serve())
 
     async def stop(self) -> None:
@@ -105,11 +113,13 @@ class Conductor:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
         await self._dispatcher.stop()
+        await self._cancelling.stop()
 
     async def idle(self) -> None:
         """Return when all executions wait for someone, or for a later moment."""
         while True:
             await self._dispatcher.idle()
+            await self._cancelling.idle()
             served = await self.serve_due()
             if not served and not self._dispatcher.busy:
                 return
@@ -184,6 +194,7 @@ class Conductor:
             made = step(revision.machine, made.execution, StoredFrames(), Stop(), now_ms, mint)
             save(connection, made)
         if made.ended:
+            made.woke = wake_parent(connection, execution.id)
             self._machines.finish_deleting(connection, revision.machine_id)
         if self._changes.wanted:
             self._changes.record(connection, signal, made)
@@ -193,6 +204,10 @@ class Conductor:
         """What follows from a committed transition."""
         if self._changes.wanted:
             self._changes.committed(made)
+        if made.aborted:
+            self._cancelling.go()
+        if made.woke:
+            self._wake.set()
         if made.ended:
             status = made.execution.status.value
             self._meter.count("signoff_executions_ended", status=status)
@@ -251,9 +266,13 @@ class Conductor:
         """Make one call and record its answer, if anyone still waits for it."""
         if isinstance(call.resource, MockedResource):
             record = partial(self._mock, call, call.resource)
+        elif call.job is None:
+            record = partial(self._answer, call, await answer_of(self._resources, call))
         else:
-            signal = await answer_of(self._resources, call)
-            record = partial(self.signal, call.execution_id, signal)
+            ended = await end_of(self._resources, call)
+            if ended is None:
+                return  # it is looked at again: its frame stays due
+            record = partial(self._answer, call, ended)
         while True:
             try:
                 await record()
@@ -264,6 +283,14 @@ class Conductor:
                 # The answer is only here. Until it is recorded, the call stays owed.
                 log.warning("the store refused an answer", extra={"execution": call.execution_arn})
                 await asyncio.sleep(PAUSE_S)
+
+    async def _answer(self, call: Dispatch, signal: TaskSignal) -> None:
+        try:
+            await self.signal(call.execution_id, signal)
+        except StaleSignal:
+            if isinstance(signal, TaskSubmitted) and signal.job is not None:
+                # The execution ended, or went on, while its job began.
+                await self._cancelling.add(replace(call, job=signal.job))
 
     async def _mock(self, call: Dispatch, resource: MockedResource) -> None:
         """Count a mocked call and let its answer take effect, in one transaction."""

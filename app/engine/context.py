@@ -35,7 +35,7 @@ def context_object(
         context["Execution"]["RedriveTime"] = iso(from_ms(execution.redriven_ms))
     if isinstance(state, Task):
         shown["RetryCount"] = sum(frame.retries.values())
-        if state.resource.waits_for_token:
+        if state.resource.has_token:
             context["Task"] = {"Token": mint(execution.id, frame.id, _attempt(execution, frame))}
     if item is not None:
         context["Map"] = {"Item": item}

@@ -93,6 +93,10 @@ class Frame:
     timeout_ms: int | None = None
     heartbeat_ms: int | None = None
     heartbeat_s: int | None = None
+    poll_ms: int | None = None  #: when to ask for its job next
+    job: Payload | None = None  #: what names the job that it waits for
+    told: bool | None = None  #: whether it is made due when the job ends
+    role_arn: str | None = None  #: whom its call is made as
     timeout_s: int | None = None  #: of an activity's task: it counts anew once a worker took it
     activity: int | None = None  #: the id of the activity whose task waits for a worker
     arguments: Payload | None = None  #: of the call that is owed
@@ -105,7 +109,8 @@ class Frame:
 
     def due_ms(self, execution: Execution) -> int | None:
         """The next moment at which something happens by itself."""
-        moments = [m for m in (self.wake_ms, self.timeout_ms, self.heartbeat_ms) if m is not None]
+        all_moments = (self.wake_ms, self.timeout_ms, self.heartbeat_ms, self.poll_ms)
+        moments = [moment for moment in all_moments if moment is not None]
         if self.id == ROOT:
             moments.append(execution.timeout_ms)
         return min(moments, default=None)
@@ -118,6 +123,7 @@ class Frame:
         """Forget what the state that is left waited for."""
         self.wake_ms = self.timeout_ms = self.heartbeat_ms = self.heartbeat_s = None
         self.arguments = self.timeout_s = self.activity = None
+        self.poll_ms = self.job = self.role_arn = self.told = None
 
 
 class Frames(Protocol):
@@ -189,11 +195,13 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class TaskSubmitted:
-    """A connector handed the task on; someone else will complete it."""
+    """A connector handed the task on; someone else will complete it, or a job's end."""
 
     frame: int
     attempt: int
     output: Payload
+    job: Payload | None = None  #: what names the job
+    polled: bool = True  #: False: the frame is made due when the job ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +221,7 @@ class TaskFailed:
     attempt: int
     error: str | None
     cause: str | None
+    submitted: bool = True  #: False: a task that others complete was not handed on to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +259,7 @@ class StaleSignal(SignoffError):
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A call that is owed: for a connector, after the commit."""
+    """A call that is owed: for a connector, after the commit. With a job, it is to be asked for."""
 
     execution_id: int
     execution_arn: str
@@ -259,6 +268,8 @@ class Dispatch:
     resource: Resource
     arguments: Payload
     deadline_ms: int | None
+    role_arn: str | None = None  #: whom to be, other than the engine
+    job: Payload | None = None
 
 
 #: id, previous id, milliseconds, type, details
@@ -275,6 +286,8 @@ def dispatched(execution: Execution, frame: Frame, resource: Resource) -> Dispat
         resource=resource,
         arguments=frame.arguments or EMPTY,
         deadline_ms=frame.timeout_ms,
+        role_arn=frame.role_arn,
+        job=frame.job,
     )
 
 
@@ -290,4 +303,6 @@ class Transition:
     #: frames that used up the slice: they want to go on at once
     unfinished: list[int] = field(default_factory=list)
     ended: bool = False  #: no frame is left
+    woke: bool = False  #: a task elsewhere waited for its end, and is due now
+    aborted: list[Dispatch] = field(default_factory=list)  #: jobs that nobody waits for any more
     halted: list[Frame] = field(default_factory=list)  #: where it stood, if it did not succeed

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from app.engine.diagnostics import Report
 from app.engine.paths import InvalidPath, Path, compile_path, compile_reference_path
+from app.engine.payload import Payload
 from app.engine.queries import Query, compile_query, compile_query_template, is_query
 from app.engine.resource import Resource
+from app.engine.states import whole
 from app.engine.templates import (
     Expression,
     InvalidTemplate,
@@ -31,6 +33,8 @@ class Rules:
 
     supports: Callable[[Resource], bool]  #: whether there is a connector for it
     express: bool = False
+    #: the arguments without what the integration does not have
+    accepted: Callable[[Resource, Payload], Payload] = whole
 
 
 @dataclass(slots=True)

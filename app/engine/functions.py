@@ -5,7 +5,6 @@ A `LocalFunction` is an async function of an event and an `Invocation`. A handle
 a slow one holds up nobody but its own callers.
 """
 
-import asyncio
 import importlib
 import inspect
 import json
@@ -13,13 +12,13 @@ import sys
 import traceback
 import uuid
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from app.clock import utc_now
+from app.engine.threads import Threads
 from app.errors import StartRefused
 from app.strict_json import Json
 
@@ -75,11 +74,10 @@ def handler_function(handler: Handler) -> LocalFunction:
             return await handler(event, _context(invocation))
 
         return call_async
-    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="function")
+    threads = Threads(THREADS, "function")
 
     async def call(event: Json, invocation: Invocation) -> Json:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, handler, event, _context(invocation))
+        return await threads.run(handler, event, _context(invocation))
 
     return call
 
@@ -123,7 +121,7 @@ def error_document(exc: BaseException, invocation_id: str) -> dict[str, Json]:
 def _own_frames(exc: BaseException) -> traceback.StackSummary:
     """The frames from the handler on: ours and the pool's say nothing to its author."""
     frames = traceback.extract_tb(exc.__traceback__)
-    ours = (__file__, "concurrent/futures/thread.py", "engine/resources/functions.py")
+    ours = (__file__, "engine/threads.py", "engine/resources/functions.py")
     inner = [n for n, frame in enumerate(frames) if frame.filename.endswith(ours)]
     start = inner[-1] + 1 if inner else 0
     return traceback.StackSummary.from_list(list(frames)[start:])

@@ -21,7 +21,7 @@ from app.engine.fields import Rules
 from app.engine.publishing import Publishing, Version, find_version, version_of
 from app.engine.rehearsal import AS_ON_AWS, Rehearsal, split_test_case
 from app.engine.requests import check_name, page_size
-from app.engine.resources import supports
+from app.engine.resources import accepted, supports
 from app.engine.routing import find_alias
 from app.engine.states import StateMachine
 from app.engine.store import RUNNING, Query, within
@@ -475,7 +475,7 @@ def refuse_faults(found: Sequence[Diagnostic]) -> None:
 
 
 def _rules(kind: str) -> Rules:
-    return Rules(supports, express=kind == EXPRESS)
+    return Rules(supports, kind == EXPRESS, accepted)
 
 
 def _check_role(role_arn: str) -> None:

@@ -243,9 +243,11 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     heartbeat_s = _number(fields, "HeartbeatSeconds", 1)
     if isinstance(timeout_s, int) and isinstance(heartbeat_s, int) and heartbeat_s >= timeout_s:
         fields.fault("HeartbeatSeconds must be smaller than TimeoutSeconds", "HeartbeatSeconds")
+    resource = _resource(fields) or _NO_RESOURCE
     return Task(
         **shared,
-        resource=_resource(fields) or _NO_RESOURCE,
+        resource=resource,
+        accepted=fields.rules.accepted,
         timeout=fields.path("TimeoutSecondsPath") or timeout_s,
         heartbeat=fields.path("HeartbeatSecondsPath") or heartbeat_s,
         credentials=fields.template("Credentials"),

@@ -43,6 +43,11 @@ class Resource:
         return self.pattern is Pattern.WAIT_FOR_TASK_TOKEN
 
     @property
+    def has_token(self) -> bool:
+        """Whether the task has a token: a job's may be handed out too, to complete it early."""
+        return self.pattern is not Pattern.REQUEST_RESPONSE
+
+    @property
     def shown(self) -> str:
         """As history events name it: ``sendMessage.waitForTaskToken``, or the function's ARN."""
         if self.family is Family.SERVICE:

@@ -12,6 +12,7 @@ from app.engine.events import NO_DESTINATIONS, EventRouting
 from app.engine.events.delivery import EventDelivery
 from app.engine.events.log import NOTHING_OWED, EventBacklog, StatusChanges
 from app.engine.execution import (
+    Dispatch,
     Execution,
     StaleSignal,
     Start,
@@ -28,6 +29,7 @@ from app.engine.express import ExpressExecutions
 from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
 from app.engine.machines import STANDARD, Chosen, Machines, Revision
+from app.engine.parents import add_parent, is_parent
 from app.engine.payload import Payload
 from app.engine.publishing import Publishing
 from app.engine.redrives import Redrives
@@ -36,6 +38,7 @@ from app.engine.requests import (
     OPERATIONS,
     check_name,
     check_publishing,
+    checked,
     default_name,
     execution_input,
     settings_of,
@@ -43,6 +46,7 @@ from app.engine.requests import (
     task_output,
 )
 from app.engine.resources import Resources
+from app.engine.resources.clients import AwsClients
 from app.engine.resources.connector import Surroundings
 from app.engine.retention import DEFAULT_S, Retention
 from app.engine.starting import new_execution
@@ -51,14 +55,14 @@ from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
 from app.engine.tokens import PageTokens, TokenMint
 from app.engine.versions import Versions
-from app.errors import ExecutionAlreadyExists, TaskTimedOut
+from app.errors import ExecutionAlreadyExists, StateMachineTypeNotSupported, TaskTimedOut
 from app.metrics import NO_METER, Meter
 from app.sqlite import Database
 from app.strict_json import Json
 
 Verb = Callable[..., Awaitable[Json]]
 
-_NAMESAKE = """SELECT status, input, test_case, started_ms FROM executions
+_NAMESAKE = """SELECT id, status, input, test_case, started_ms FROM executions
     WHERE machine = ? AND name = ?"""
 
 
@@ -88,7 +92,8 @@ class Engine:
         self._tokens = TokenMint(key)
         self._machines = Machines(database, self.arns, clock, pages, rehearsal)
         self._executions = Executions(database, self.arns, self._machines, pages, clock)
-        resources = Resources(Surroundings(self.arns, dict(functions or {}), dict(endpoints or {})))
+        clients = AwsClients(region, endpoints)
+        resources = Resources(Surroundings(self.arns, dict(functions or {}), clients, self))
         numbers = [destination.number for destination in events.destinations]
         self.changes = StatusChanges(database, clock, source=events.source, destinations=numbers)
         self._deliveries = [
@@ -263,6 +268,40 @@ class Engine:
         """Start an execution; again with the same name and input, while it runs, is the same."""
         if name is not None:
             check_name(name)
+        return await self._start(state_machine_arn, name, input, trace_header)
+
+    async def start_child(self, members: Mapping[str, Json], parent: Dispatch) -> Json:
+        """StartExecution for a task that waits for its end.
+
+        Raises:
+            StepFunctionsError: as StartExecution; or the execution would be an Express one.
+        """
+        given = checked("StartExecution", members)
+        check_name(given["name"])
+        return await self._start(
+            given["state_machine_arn"],
+            given["name"],
+            given.get("input"),
+            given.get("trace_header"),
+            parent,
+        )
+
+    async def operate(self, operation: str, members: Mapping[str, Json]) -> Json:
+        """The answer of any operation.
+
+        Raises:
+            StepFunctionsError
+        """
+        return await self.verbs[operation](**checked(operation, members))
+
+    async def _start(
+        self,
+        state_machine_arn: str,
+        name: str | None,
+        input: str | None,
+        trace_header: str | None,
+        parent: Dispatch | None = None,
+    ) -> Json:
         payload = execution_input("{}" if input is None else input)
         now_ms = to_ms(self._clock())
 
@@ -273,8 +312,10 @@ class Engine:
                 self.arns, chosen, name or default_name(now_ms), payload, now_ms
             )
             if revision.express:
+                if parent is not None:
+                    raise StateMachineTypeNotSupported()
                 return revision, execution, None
-            started_ms = self._already_started(connection, chosen, execution)
+            started_ms = self._already_started(connection, chosen, execution, parent)
             if started_ms is not None:
                 execution.started_ms = started_ms
                 return revision, execution, None
@@ -288,6 +329,8 @@ class Engine:
                 chosen.alias,
                 chosen.test_case,
             )
+            if parent is not None:
+                add_parent(connection, execution.id, parent)
             made = self._conductor.step(connection, revision, execution, Start(), now_ms)
             return revision, execution, made
 
@@ -301,14 +344,22 @@ class Engine:
 
     @staticmethod
     def _already_started(
-        connection: sqlite3.Connection, chosen: Chosen, execution: Execution
+        connection: sqlite3.Connection,
+        chosen: Chosen,
+        execution: Execution,
+        parent: Dispatch | None,
     ) -> int | None:
         """When the same execution was started before; None if it is a new one."""
         values = (chosen.revision.machine_id, execution.name)
         row = connection.execute(_NAMESAKE, values).fetchone()
         if row is None:
             return None
-        status, given, test_case, started_ms = row
+        known, status, given, test_case, started_ms = row
+        if parent is not None:
+            # The same attempt, made again after a crash; nobody else's execution is waited for.
+            if is_parent(connection, known, parent):
+                return int(started_ms)
+            raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.arn}'")
         same = test_case == chosen.test_case
         same = same and Payload.of_text(given).value == execution.input.value
         if status != RUNNING or not same:

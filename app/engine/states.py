@@ -5,7 +5,7 @@ States know nothing of frames, retries, history or storage. They are frozen: wha
 the execution. A new type is one class here and one line in `parsing.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -301,6 +301,11 @@ def _shown(value: Json) -> str:
     return value if isinstance(value, str) else Payload(value).text
 
 
+def whole(_resource: Resource, arguments: Payload) -> Payload:
+    """All of the arguments, whatever the resource."""
+    return arguments
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(State):
     """Has a resource do something."""
@@ -310,13 +315,16 @@ class Task(State):
     timeout: int | Path | Query | None = None
     heartbeat: int | Path | Query | None = None
     credentials: Template | None = None
+    #: the arguments without what the integration does not have
+    accepted: Callable[[Resource, Payload], Payload] = whole
 
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Call the resource."""
         timeout_s = _limit_s("TimeoutSecondsPath", self.timeout, self.flow, raw, scope)
         heartbeat_s = _limit_s("HeartbeatSecondsPath", self.heartbeat, self.flow, raw, scope)
         role_arn = self._role_arn(raw, scope)
-        return Call(self.flow.arguments(raw, scope), timeout_s, heartbeat_s, role_arn)
+        arguments = self.accepted(self.resource, self.flow.arguments(raw, scope))
+        return Call(arguments, timeout_s, heartbeat_s, role_arn)
 
     def _role_arn(self, raw: Payload, scope: Scope) -> str | None:
         if self.credentials is None:

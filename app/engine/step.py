@@ -168,6 +168,8 @@ class _Stepper:
             self._fail(frame, self._tasks.timed_out(frame, TIMEOUT))
         elif stepping.passed(frame.heartbeat_ms):
             self._fail(frame, self._tasks.timed_out(frame, HEARTBEAT_TIMEOUT))
+        elif frame.job is not None:
+            self._tasks.poll(frame)
         else:
             raise StaleSignal()
 

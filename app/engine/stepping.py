@@ -8,14 +8,14 @@ from collections import deque
 from dataclasses import replace
 
 from app.engine.context import Mint
-from app.engine.execution import Execution, Frame, Frames, Status, Transition
+from app.engine.execution import Execution, Frame, Frames, Status, Transition, dispatched
 from app.engine.failures import RUNTIME
 from app.engine.flow import Scope
 from app.engine.halting import Halting
 from app.engine.history import MAX_EVENTS, TERMINAL, Details, failed
 from app.engine.payload import Payload
 from app.engine.scopes import Scopes
-from app.engine.states import Proceed, State, StateMachine
+from app.engine.states import Proceed, State, StateMachine, Task
 from app.engine.tree import FrameTree
 from app.errors import SignoffError
 
@@ -99,10 +99,18 @@ class Stepping:
         self.queue.append((frame, None))
 
     def remove(self, branches: list[Frame]) -> None:
-        """Forget branches, and the calls they owe."""
+        """Forget branches, the calls they owe, and the jobs they wait for."""
+        self._abort_jobs(branches)
         gone = self.tree.remove(branches)
         if gone and self.made.calls:
             self.made.calls = [call for call in self.made.calls if call.frame not in gone]
+
+    def _abort_jobs(self, frames: list[Frame]) -> None:
+        known = {call.frame for call in self.made.aborted}
+        for frame in frames:
+            state = self.machine.states.get(frame.state)
+            if frame.job is not None and frame.id not in known and isinstance(state, Task):
+                self.made.aborted.append(dispatched(self.execution, frame, state.resource))
 
     def passed(self, moment_ms: int | None) -> bool:
         """Whether a moment is no later than now."""
@@ -133,3 +141,4 @@ class Stepping:
         self.made.calls.clear()
         if status is not Status.SUCCEEDED:
             self.made.halted = self.halting.frames()
+            self._abort_jobs(self.made.halted)

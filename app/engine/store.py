@@ -19,6 +19,7 @@ import orjson
 from app.engine.arns import ACTIVITY
 from app.engine.execution import (
     ROOT,
+    Dispatch,
     Event,
     Execution,
     Frame,
@@ -32,7 +33,7 @@ from app.sqlite import Database, Row
 
 FILE = "engine.sqlite3"
 #: what makes the newest schema, in order
-SCRIPTS = ("schema.sql", "rehearsal.sql", "events.sql", "retention.sql")
+SCRIPTS = ("schema.sql", "rehearsal.sql", "events.sql", "retention.sql", "jobs.sql")
 APPLICATION_ID = 0x5_1607_E  # "signoff engine", so that no other program's file is opened
 ID_BITS = 17  #: of a key: frame and event ids are below 131,072
 _COMPRESS_FROM = 1_024  # bytes; below, the time is worth more than the space
@@ -130,6 +131,7 @@ _HALT = """INSERT INTO halted (execution, since_ms, events, frames) VALUES (?, ?
 _UNHALT = "DELETE FROM halted WHERE execution = ?"
 _HALTED = "SELECT since_ms, events FROM halted WHERE execution = ?"
 _HALTED_FRAMES = "SELECT frames FROM halted WHERE execution = ?"
+_OWE_CANCEL = "INSERT INTO cancellations (execution, resource, role, job) VALUES (?, ?, ?, ?)"
 _RESTART = """UPDATE executions SET status = ?, stopped_ms = NULL, error = NULL, cause = NULL,
     timeout_ms = ?, redrives = redrives + 1, redriven_ms = ?, redrive_token = ? WHERE id = ?"""
 _COUNTERS = "SELECT events, frames FROM frames WHERE key = ?"
@@ -190,6 +192,9 @@ def insert_execution(
 def save(connection: sqlite3.Connection, made: Transition) -> None:
     """All that a step changed."""
     execution = made.execution
+    if made.aborted:
+        for job in made.aborted:
+            owe_cancellation(connection, job)
     if made.events:
         key = key_of(execution.id, made.events[0][0])
         connection.execute(_APPEND, (key, pack_events(made.events)))
@@ -206,6 +211,16 @@ def save(connection: sqlite3.Connection, made: Transition) -> None:
     if ROOT not in made.frames and made.events:
         root = key_of(execution.id, ROOT)
         connection.execute(_COUNT, (execution.events, execution.frames, root))
+
+
+def owe_cancellation(connection: sqlite3.Connection, job: Dispatch) -> None:
+    """Remember a job that is to be stopped."""
+    connection.execute(_OWE_CANCEL, _cancellation(job))
+
+
+def _cancellation(job: Dispatch) -> tuple[object, ...]:
+    name = job.job.text if job.job is not None else "{}"
+    return job.execution_arn, job.resource.arn, job.role_arn, name
 
 
 def _halt(connection: sqlite3.Connection, made: Transition) -> None:
@@ -266,7 +281,16 @@ def _frame_row(execution: Execution, frame: Frame) -> tuple[object, ...]:
     )
 
 
-_RARE = ("wake_ms", "timeout_ms", "heartbeat_ms", "heartbeat_s", "timeout_s")
+_RARE = (
+    "wake_ms",
+    "timeout_ms",
+    "heartbeat_ms",
+    "heartbeat_s",
+    "timeout_s",
+    "poll_ms",
+    "role_arn",
+    "told",
+)
 
 
 def _more(frame: Frame) -> str | None:
@@ -275,6 +299,8 @@ def _more(frame: Frame) -> str | None:
     }
     if frame.arguments is not None:
         more["arguments"] = frame.arguments.text
+    if frame.job is not None:
+        more["job"] = frame.job.text
     if frame.retries:
         more["retries"] = {str(position): made for position, made in frame.retries.items()}
     if frame.branches:
@@ -330,6 +356,8 @@ def _restore(frame: Frame, text: str) -> None:
             setattr(frame, name, more[name])
     if "arguments" in more:
         frame.arguments = Payload.of_text(more["arguments"])
+    if "job" in more:
+        frame.job = Payload.of_text(more["job"])
     if "item" in more:
         frame.item = Payload.of_text(more["item"])
     frame.retries = {int(position): made for position, made in more.get("retries", {}).items()}

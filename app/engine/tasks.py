@@ -23,6 +23,10 @@ from app.engine.resource import Family, Resource
 from app.engine.states import Call, Task
 from app.engine.stepping import Stepping
 
+MIN_POLL_MS, MAX_POLL_MS = 1_000, 60_000  #: between two looks at a job...
+TOLD_POLL_MS = 3_600_000  #: likewise, where the end of the job makes the frame due
+POLL_SHARE = 10  #: ...and in between, this part of the time that it runs already
+
 #: what came of it: the state's result, or its failure; None: it waits on
 Made = Payload | StateFailure | None
 
@@ -48,6 +52,7 @@ class Tasks:
         # Written now rather than at the connector's answer: AWS shows it while the call runs.
         stepping.note(frame, prefix + "Started", named(resource) or None)
         frame.phase, frame.arguments = Phase.SCHEDULED, call.arguments
+        frame.role_arn = call.role_arn
         frame.heartbeat_s = call.heartbeat_s
         frame.timeout_ms = self._in_seconds(call.timeout_s)
         frame.heartbeat_ms = self._in_seconds(call.heartbeat_s)
@@ -108,12 +113,13 @@ class Tasks:
             StaleSignal: it was submitted before.
         """
         match signal:
-            case TaskSubmitted(output=output):
-                return self._submitted(frame, output)
+            case TaskSubmitted():
+                return self._submitted(frame, signal)
             case TaskSucceeded(output=output):
                 return self._succeeded(frame, output)
             case TaskFailed(error=error, cause=cause):
-                return self._failed(frame, "Failed", StateFailure(error, cause))
+                how = "Failed" if signal.submitted else "SubmitFailed"
+                return self._failed(frame, how, StateFailure(error, cause))
             case TaskHeartbeat():
                 if frame.heartbeat_s is not None:
                     frame.heartbeat_ms = self._in_seconds(frame.heartbeat_s)
@@ -123,15 +129,29 @@ class Tasks:
         """Its time, or that of its heartbeat, is over."""
         return self._failed(frame, "TimedOut", StateFailure(error))
 
-    def _submitted(self, frame: Frame, output: Payload) -> StateFailure | None:
+    def poll(self, frame: Frame) -> None:
+        """Have the task's job asked for, and again later: until it ended, the row stays due."""
+        stepping = self._stepping
+        rest_ms = (stepping.now_ms - frame.entered_ms) // POLL_SHARE
+        rest_ms = TOLD_POLL_MS if frame.told else min(max(rest_ms, MIN_POLL_MS), MAX_POLL_MS)
+        frame.poll_ms = stepping.now_ms + rest_ms
+        resource = self._task_of(frame).resource
+        stepping.made.calls.append(dispatched(stepping.execution, frame, resource))
+
+    def _submitted(self, frame: Frame, signal: TaskSubmitted) -> StateFailure | None:
         if frame.phase is not Phase.SCHEDULED:
             raise StaleSignal()
+        output = signal.output
         resource = self._task_of(frame).resource
         if output.too_large:
             return self._failed(frame, "Failed", SizeFailure(resource.producer))
         details = named(resource) | {"output": output.text}
         self._stepping.note(frame, resource.family.value + "Submitted", details)
-        frame.phase, frame.arguments = Phase.SUBMITTED, None
+        frame.phase, frame.arguments, frame.job = Phase.SUBMITTED, None, signal.job
+        if signal.job is not None:
+            # One that is told of its job's end looks at once: the end may have come before this.
+            frame.told = None if signal.polled else True
+            frame.poll_ms = self._stepping.now_ms + (MIN_POLL_MS if signal.polled else 0)
         return None
 
     def _succeeded(self, frame: Frame, output: Payload) -> Payload | StateFailure:

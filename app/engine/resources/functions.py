@@ -20,13 +20,14 @@ from app.engine.functions import (
 from app.engine.json_faults import JsonFault, parse
 from app.engine.payload import Payload
 from app.engine.resource import Family
+from app.engine.resources.clients import Refused
 from app.engine.resources.connector import (
-    AwsService,
-    ServiceNames,
+    Accepted,
     Surroundings,
     http_metadata,
     sdk_metadata,
 )
+from app.engine.resources.services import Service, ServiceNames
 from app.strict_json import Json
 
 NAMES = ServiceNames("lambda", "Lambda", "AWSLambda")
@@ -37,10 +38,12 @@ class LambdaConnector:
     """Invokes functions."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
-        self._aws = AwsService(NAMES, surroundings)
+        self._functions = surroundings.functions
+        self._arns = surroundings.arns
+        self._clients = surroundings.clients
+        self._aws = Service(NAMES, surroundings.clients)
 
-    async def call(self, dispatch: Dispatch) -> Payload:
+    async def call(self, dispatch: Dispatch) -> Payload | Accepted:
         """The function's result, in the shape of its integration.
 
         Raises:
@@ -55,22 +58,21 @@ class LambdaConnector:
         else:
             parameters = self._parameters(dispatch.arguments)
         name = function_name(parameters["FunctionName"])
-        local = self._surroundings.functions.get(name)
+        local = self._functions.get(name)
         if local is not None:
             return await self._call_local(local, name, parameters, dispatch, direct=direct)
-        if self._surroundings.has_endpoint("lambda"):
-            return await self._call_aws(parameters, direct=direct)
+        if self._clients.has_endpoint("lambda"):
+            return await self._call_aws(parameters, dispatch, direct=direct)
         raise self._not_found(parameters)
 
     def _parameters(self, arguments: Payload) -> dict[str, Json]:
         given = orjson.loads(arguments.text)
         if not isinstance(given, dict) or not isinstance(given.get("FunctionName"), str):
-            raise self._aws.failure(
+            raise _refusal(
                 "ValidationException",
                 400,
                 "1 validation error detected: Value at 'functionName' failed to satisfy "
                 "constraint: Member must not be null",
-                str(uuid.uuid4()),
             )
         if given.get("Payload") is None:
             given["Payload"] = {}  # AWS invokes with an empty object
@@ -103,18 +105,19 @@ class LambdaConnector:
         value = _parsed(text)
         return value if direct else _invoked(value, _local_metadata(text, call_id), 200)
 
-    async def _call_aws(self, parameters: Mapping[str, Json], *, direct: bool) -> Payload:
+    async def _call_aws(
+        self, parameters: Mapping[str, Json], dispatch: Dispatch, *, direct: bool
+    ) -> Payload:
         request = {name: parameters[name] for name in _OPTIONAL if parameters.get(name) is not None}
         request["FunctionName"] = parameters["FunctionName"]
         request["Payload"] = orjson.dumps(parameters["Payload"])
-        response = await self._aws.call("invoke", request)
-        text = response["Payload"].read().decode()
+        response, text = await self._aws.call("Invoke", request, _read, dispatch.role_arn)
         if response.get("FunctionError"):
             raise _aws_function_error(text, direct=direct)
         value = _parsed(text)
         if direct:
             return value
-        extra = http_metadata(response)
+        extra = http_metadata(response["ResponseMetadata"])
         if "LogResult" in response:
             extra["LogResult"] = response["LogResult"]
         return _invoked(value, extra, response["StatusCode"])
@@ -122,11 +125,18 @@ class LambdaConnector:
     def _not_found(self, parameters: Mapping[str, Json]) -> StateFailure:
         name = str(parameters["FunctionName"])
         if not name.startswith("arn:"):
-            where = f"{self._surroundings.arns.region}:{self._surroundings.arns.account}"
+            where = f"{self._arns.region}:{self._arns.account}"
             name = f"arn:aws:lambda:{where}:function:{function_name(name)}:$LATEST"
-        return self._aws.failure(
-            "ResourceNotFoundException", 404, f"Function not found: {name}", str(uuid.uuid4())
-        )
+        return _refusal("ResourceNotFoundException", 404, f"Function not found: {name}")
+
+
+def _refusal(code: str, status: int, text: str) -> StateFailure:
+    return NAMES.refusal(Refused(code, code, status, text, str(uuid.uuid4()), None))
+
+
+def _read(_model: Any, response: Any) -> tuple[Any, str]:
+    # In the thread of the call: the body comes over the network.
+    return response, response["Payload"].read().decode()
 
 
 def function_name(given: str) -> str:

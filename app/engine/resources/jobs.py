@@ -1,0 +1,247 @@
+"""Jobs that ``.sync`` tasks start and wait for: how each is named, asked for and stopped.
+
+A job is one `Job` here and one line in the table of connectors. Whoever waits for it is a row in
+the database that becomes due now and then; nothing else stands for it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.engine.failures import TASK_FAILED, StateFailure
+from app.engine.payload import Payload
+from app.strict_json import Json
+
+Request = tuple[str, Mapping[str, Any]]  # an operation and its parameters, as boto3 names them
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A kind of job. *name* is JSON and all that is kept of one that runs."""
+
+    #: of the service's answer to the start, and of the parameters that started it
+    name: Callable[[Any, Mapping[str, Json]], dict[str, Json]]
+    describe: Callable[[Json], Request]
+    #: the job's status in the answer to that
+    status: Callable[[Any], str | None]
+    succeeded: frozenset[str]
+    failed: frozenset[str]
+    #: what of the answer is the task's result; the names are Step Functions'
+    shown: Callable[[Json], Json] = lambda described: described
+    cancel: Callable[[Json], Request] | None = None
+    #: whether a job whose status says it ended well did so
+    well: Callable[[Any], bool] = lambda described: True
+
+    def result(self, described: Any, shown: Mapping[str, Json]) -> Payload | None:
+        """The task's result; None while the job runs.
+
+        Raises:
+            StateFailure: it failed.
+        """
+        status = self.status(described)
+        if status in self.succeeded and self.well(described):
+            return Payload(self.shown(shown))
+        if status in self.failed or status in self.succeeded:
+            raise StateFailure(TASK_FAILED, orjson.dumps(self.shown(shown)).decode())
+        return None
+
+
+def _first(name: str) -> Callable[[Json], Json]:
+    """The only job that was asked for."""
+    return lambda described: next(iter(described.get(name) or []), {})
+
+
+def _member(name: str) -> Callable[[Json], Json]:
+    return lambda described: described.get(name, {})
+
+
+def _simple(
+    describe: str,
+    key: str,
+    at: str,
+    status: str,
+    succeeded: str,
+    failed: str,
+    cancel: str | None,
+) -> Job:
+    """A job that one name tells from all others.
+
+    *key* is that name's member, *at* where the description has the job (empty: everywhere).
+    """
+    inside: Callable[[Any], Any] = _member(at) if at else (lambda described: described)
+    return Job(
+        name=lambda answer, given: {key: answer.get(key) or given.get(key)},
+        describe=lambda name: (describe, name),
+        status=lambda described: inside(described).get(status),
+        succeeded=frozenset(succeeded.split()),
+        failed=frozenset(failed.split()),
+        cancel=None if cancel is None else (lambda name: (cancel, name)),
+    )
+
+
+def _ecs_name(answer: Any, _given: Mapping[str, Json]) -> dict[str, Json]:
+    task = answer["tasks"][0]
+    return {"cluster": task["clusterArn"], "task": task["taskArn"]}
+
+
+def _exited_well(described: Any) -> bool:
+    task: Any = next(iter(described.get("tasks") or []), {})
+    containers = task.get("containers", [])
+    return all(container.get("exitCode", 0) == 0 for container in containers) and (
+        task.get("stopCode") != "TaskFailedToStart"
+    )
+
+
+ECS_TASK = Job(
+    name=_ecs_name,
+    describe=lambda name: (
+        "DescribeTasks",
+        {"cluster": name["cluster"], "tasks": [name["task"]], "include": ["TAGS"]},
+    ),
+    status=lambda described: _first("tasks")(described).get("lastStatus", "STOPPED"),
+    succeeded=frozenset({"STOPPED"}),
+    failed=frozenset(),
+    shown=_first("Tasks"),
+    cancel=lambda name: (
+        "StopTask",
+        {**name, "reason": "The Step Functions task that started it was aborted."},
+    ),
+    well=_exited_well,
+)
+
+BATCH_JOB = Job(
+    name=lambda answer, _given: {"jobId": answer["jobId"]},
+    describe=lambda name: ("DescribeJobs", {"jobs": [name["jobId"]]}),
+    status=lambda described: _first("jobs")(described).get("status", "FAILED"),
+    succeeded=frozenset({"SUCCEEDED"}),
+    failed=frozenset({"FAILED"}),
+    shown=_first("Jobs"),
+    cancel=lambda name: (
+        "TerminateJob",
+        {**name, "reason": "The Step Functions task that started it was aborted."},
+    ),
+)
+
+GLUE_RUN = Job(
+    name=lambda answer, given: {"JobName": given["JobName"], "RunId": answer["JobRunId"]},
+    describe=lambda name: ("GetJobRun", name),
+    status=lambda described: described["JobRun"].get("JobRunState"),
+    succeeded=frozenset({"SUCCEEDED"}),
+    failed=frozenset({"FAILED", "TIMEOUT", "STOPPED", "ERROR", "EXPIRED"}),
+    shown=_member("JobRun"),
+    cancel=lambda name: (
+        "BatchStopJobRun",
+        {"JobName": name["JobName"], "JobRunIds": [name["RunId"]]},
+    ),
+)
+
+CODE_BUILD = Job(
+    name=lambda answer, _given: {"id": answer["build"]["id"]},
+    describe=lambda name: ("BatchGetBuilds", {"ids": [name["id"]]}),
+    status=lambda described: _first("builds")(described).get("buildStatus", "FAILED"),
+    succeeded=frozenset({"SUCCEEDED"}),
+    failed=frozenset({"FAILED", "FAULT", "TIMED_OUT", "STOPPED"}),
+    shown=lambda described: {"Build": _first("Builds")(described)},
+    cancel=lambda name: ("StopBuild", name),
+)
+
+EMR_STEP = Job(
+    name=lambda answer, given: {"ClusterId": given["JobFlowId"], "StepId": answer["StepIds"][0]},
+    describe=lambda name: ("DescribeStep", name),
+    status=lambda described: described["Step"]["Status"].get("State"),
+    succeeded=frozenset({"COMPLETED"}),
+    failed=frozenset({"FAILED", "CANCELLED", "INTERRUPTED"}),
+    cancel=lambda name: (
+        "CancelSteps",
+        {"ClusterId": name["ClusterId"], "StepIds": [name["StepId"]]},
+    ),
+)
+
+EMR_CLUSTER = Job(
+    name=lambda answer, _given: {"ClusterId": answer["JobFlowId"]},
+    describe=lambda name: ("DescribeCluster", name),
+    status=lambda described: described["Cluster"]["Status"].get("State"),
+    succeeded=frozenset({"WAITING", "TERMINATED", "RUNNING"}),
+    failed=frozenset({"TERMINATED_WITH_ERRORS"}),
+    cancel=lambda name: ("TerminateJobFlows", {"JobFlowIds": [name["ClusterId"]]}),
+)
+
+ATHENA_QUERY = Job(
+    name=lambda answer, _given: {"QueryExecutionId": answer["QueryExecutionId"]},
+    describe=lambda name: ("GetQueryExecution", name),
+    status=lambda described: described["QueryExecution"]["Status"].get("State"),
+    succeeded=frozenset({"SUCCEEDED"}),
+    failed=frozenset({"FAILED", "CANCELLED"}),
+    cancel=lambda name: ("StopQueryExecution", name),
+)
+
+SAGEMAKER_TRAINING = _simple(
+    "DescribeTrainingJob", "TrainingJobName", "", "TrainingJobStatus",
+    "Completed", "Failed Stopped", "StopTrainingJob",
+)  # fmt: skip
+SAGEMAKER_TRANSFORM = _simple(
+    "DescribeTransformJob", "TransformJobName", "", "TransformJobStatus",
+    "Completed", "Failed Stopped", "StopTransformJob",
+)  # fmt: skip
+SAGEMAKER_PROCESSING = _simple(
+    "DescribeProcessingJob", "ProcessingJobName", "", "ProcessingJobStatus",
+    "Completed", "Failed Stopped", "StopProcessingJob",
+)  # fmt: skip
+SAGEMAKER_TUNING = _simple(
+    "DescribeHyperParameterTuningJob", "HyperParameterTuningJobName", "",
+    "HyperParameterTuningJobStatus", "Completed", "Failed Stopped", "StopHyperParameterTuningJob",
+)  # fmt: skip
+SAGEMAKER_LABELING = _simple(
+    "DescribeLabelingJob", "LabelingJobName", "", "LabelingJobStatus",
+    "Completed", "Failed Stopped", "StopLabelingJob",
+)  # fmt: skip
+BEDROCK_CUSTOMIZATION = Job(
+    name=lambda answer, _given: {"jobIdentifier": answer["jobArn"]},
+    describe=lambda name: ("GetModelCustomizationJob", name),
+    status=lambda described: described.get("status"),
+    succeeded=frozenset({"Completed"}),
+    failed=frozenset({"Failed", "Stopped"}),
+    cancel=lambda name: ("StopModelCustomizationJob", name),
+)
+EMR_SERVERLESS_RUN = Job(
+    name=lambda answer, _given: {
+        "applicationId": answer["applicationId"],
+        "jobRunId": answer["jobRunId"],
+    },
+    describe=lambda name: ("GetJobRun", name),
+    status=lambda described: described["jobRun"].get("state"),
+    succeeded=frozenset({"SUCCESS"}),
+    failed=frozenset({"FAILED", "CANCELLED"}),
+    shown=_member("JobRun"),
+    cancel=lambda name: ("CancelJobRun", name),
+)
+EMR_CONTAINERS_RUN = Job(
+    name=lambda answer, _given: {
+        "virtualClusterId": answer["virtualClusterId"],
+        "id": answer["id"],
+    },
+    describe=lambda name: ("DescribeJobRun", name),
+    status=lambda described: described["jobRun"].get("state"),
+    succeeded=frozenset({"COMPLETED"}),
+    failed=frozenset({"FAILED", "CANCELLED"}),
+    shown=_member("JobRun"),
+    cancel=lambda name: ("CancelJobRun", name),
+)
+DATABREW_RUN = Job(
+    name=lambda answer, given: {"Name": given["Name"], "RunId": answer["RunId"]},
+    describe=lambda name: ("DescribeJobRun", name),
+    status=lambda described: described.get("State"),
+    succeeded=frozenset({"SUCCEEDED"}),
+    failed=frozenset({"FAILED", "TIMEOUT", "STOPPED"}),
+    cancel=lambda name: ("StopJobRun", name),
+)
+MEDIA_CONVERT_JOB = Job(
+    name=lambda answer, _given: {"Id": answer["Job"]["Id"]},
+    describe=lambda name: ("GetJob", name),
+    status=lambda described: described["Job"].get("Status"),
+    succeeded=frozenset({"COMPLETE"}),
+    failed=frozenset({"ERROR", "CANCELED"}),
+    cancel=lambda name: ("CancelJob", name),
+)

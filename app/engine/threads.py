@@ -1,0 +1,86 @@
+"""Threads for calls that block: bounded, made when needed, and never in the way of the end.
+
+Unlike those of `concurrent.futures`, they are daemons: a handler that hangs, or a service that does
+not answer, does not keep the process from ending. What it owed is still owed at the next start.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+IDLE_S = 30.0  #: a thread that had nothing to do for so long ends
+
+T = TypeVar("T")
+_Work = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+
+
+class Threads:
+    """At most *count* threads; what comes while all are busy waits its turn."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._queue: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._free = 0  # threads that will look at the queue again, less what is queued for them
+
+    async def run(self, work: Callable[..., T], *args: Any) -> T:
+        """What *work* returns, or raises; it runs in a thread."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._lock:
+            self._queue.put((loop, future, partial(work, *args)))
+            self._free -= 1
+            if self._free < 0 and self._running < self._count:
+                self._running += 1
+                self._free += 1
+                threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+        return await future
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                item = self._queue.get(timeout=IDLE_S)
+            except queue.Empty:
+                with self._lock:
+                    if self._queue.empty():
+                        self._running -= 1
+                        self._free -= 1
+                        return
+                continue
+            _perform(*item)
+            del item  # its result is not kept alive while this thread waits
+            with self._lock:
+                self._free += 1
+
+
+def _perform(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", work: Callable[[], Any]
+) -> None:
+    if future.cancelled():
+        return
+    settle: Callable[[], None]
+    try:
+        settle = partial(_answer, future, work())
+    except BaseException as exc:
+        # Whatever it is, its caller has to hear of it, not this thread.
+        settle = partial(_fail, future, exc)
+    with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        loop.call_soon_threadsafe(settle)
+
+
+def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        # A future cannot hold StopIteration; and SystemExit is a handler's own, not ours.
+        fits = isinstance(error, Exception) and not isinstance(error, StopIteration)
+        future.set_exception(error if fits else RuntimeError(repr(error)))

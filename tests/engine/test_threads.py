@@ -1,0 +1,72 @@
+"""Threads for calls that block."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from app.engine.threads import Threads
+
+HANGING = """
+import asyncio, threading
+from app.engine.threads import Threads
+
+async def main():
+    task = asyncio.ensure_future(Threads(1, "hangs").run(threading.Event().wait))
+    await asyncio.sleep(0)
+    task.cancel()
+
+asyncio.run(main())
+"""
+
+
+async def test_no_more_than_so_many_run_at_once() -> None:
+    """The others wait for a thread to be free; none is lost."""
+    threads, running, most, lock = Threads(3, "test"), 0, 0, threading.Lock()
+    together = threading.Barrier(3)
+
+    def work(number: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        together.wait(10)
+        with lock:
+            running -= 1
+        return number
+
+    results = await asyncio.gather(*(threads.run(work, number) for number in range(9)))
+
+    assert results == list(range(9))
+    assert most == 3
+
+
+async def test_one_thread_serves_what_comes_one_after_the_other() -> None:
+    """A new one is made only when all are busy."""
+    threads = Threads(8, "test")
+
+    idents = [await threads.run(threading.get_ident) for _ in range(20)]
+
+    assert len(set(idents)) <= 2
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), SystemExit(3)])
+async def test_an_error_is_the_callers(error: BaseException) -> None:
+    """And the thread goes on."""
+    threads = Threads(1, "test")
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises((ValueError, RuntimeError)):
+        await threads.run(fail)
+    assert await threads.run(lambda: 1) == 1
+
+
+def test_a_thread_that_hangs_does_not_hold_up_the_end() -> None:
+    """The process ends while a handler waits for ever."""
+    done = subprocess.run([sys.executable, "-c", HANGING], timeout=20, check=False)
+
+    assert done.returncode == 0
