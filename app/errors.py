@@ -10,6 +10,7 @@ SignoffError
 │   ├── Unauthorized             401
 │   ├── UnknownLink              404  one answer for every link that does not hold
 │   ├── UnknownApproval          404
+│   ├── CallbackRefused          what the sfn-callback-urls API answers: its code and a sentence
 │   ├── Conflict                 409  same task token, other content; a move that is too late
 │   └── TooLarge                 413
 ├── StepFunctionsError           what the Step Functions API answers: an AWS code and text
@@ -104,6 +105,15 @@ class Conflict(RequestError):
     """The request contradicts what is recorded."""
 
     code = "conflict"
+
+
+class CallbackRefused(RequestError):
+    """A refusal in the words of the sfn-callback-urls API."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code  #: such as ``InvalidJSON``
+        self.status = status
 
 
 class TooLarge(RequestError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
+from jinja2 import Environment
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
@@ -17,8 +18,11 @@ from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
 from app.approvals.audit_check import AuditReport, check_audit
 from app.approvals.channels import Channel
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
+from app.approvals.compat_http import Callbacks
+from app.approvals.compat_link import Switches
 from app.approvals.function import SignoffFunction
 from app.approvals.keyring import KeyRing
+from app.approvals.language import Languages
 from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
 from app.approvals.messages import MailWriter
@@ -50,12 +54,13 @@ from app.logs import LogLines
 from app.presence import Presence
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
 from app.server import Site, Stop
-from app.settings import Settings, TargetKind
+from app.settings import CallbackGet, Settings, TargetKind
 from app.store_setting import open_store, open_to_read
 from app.strict_json import Json
 from app.templating import environment
 from app.web.access_log import AccessLog
 from app.web.approvals import ApprovalsApi
+from app.web.compat import callback_routes
 from app.web.decide import DecideFirst
 from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
 from app.web.events import EventStream
@@ -66,6 +71,7 @@ from app.web.metrics import PrometheusMeter
 from app.web.stepfunctions import create_stepfunctions_app
 
 Functions = Mapping[str, LocalFunction]
+Wording = tuple[Environment, Languages]  #: the templates and the phrases in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +130,10 @@ async def service(
             default_expires_in=settings.default_expires_in,
         )
         stack.push_async_callback(approvals.close)
-        function.approvals = approvals
-        pages, worker = _for_people(settings, approvals, links, store, channel, meter)
-        approvals.on_mail_queued = worker.wake
-        worker.start()
+        wording = _wording(settings)
+        pages, callbacks = _for_people(settings, approvals, links, wording, stack)
+        function.answer = SignoffFunction(approvals, callbacks.urls)
+        worker = _mailing(settings, approvals, store, channel, wording, meter)
         stack.push_async_callback(worker.stop)
         # Processes on other machines may share a table; nothing here tells of them.
         alone = presence.alone and settings.table is None
@@ -138,7 +144,9 @@ async def service(
             await engine.start()
             # Stopped first: the function that its workflows call must still be there.
             stack.push_async_callback(engine.stop)
-        app = create_app(ApprovalsApi(approvals, keys), pages, store, meter, inbox, engine)
+        app = create_app(
+            ApprovalsApi(approvals, keys), pages, callbacks, store, meter, inbox, engine
+        )
         yield Running(_sites(settings, app, engine, Border(meter, lines), stop), engine)
 
 
@@ -163,6 +171,7 @@ async def verify_audit(settings: Settings) -> AuditReport:
 def create_app(
     api: ApprovalsApi,
     pages: DecisionPages,
+    callbacks: Callbacks,
     store: ApprovalStore,
     meter: PrometheusMeter,
     inbox: Inbox | None,
@@ -172,6 +181,7 @@ def create_app(
     # FastAPI's own pages would tell strangers what there is to try.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(api.router())
+    app.router.routes.extend(callback_routes(callbacks, api.authorize))
     health = Health(
         store=store,
         probe=store.probe,
@@ -188,6 +198,15 @@ def create_app(
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(Exception, on_unexpected)
     return DecideFirst(pages, app)
+
+
+def callback_switches(settings: Settings) -> Switches:
+    """What the operator allows to callback URLs."""
+    return Switches(
+        output_parameters=settings.enable_output_parameters,
+        post_actions=settings.enable_post_actions,
+        get_applies=settings.callback_get is CallbackGet.APPLY,
+    )
 
 
 def api_key_entries(settings: Settings) -> tuple[str, ...]:
@@ -279,37 +298,70 @@ class _Signoff:
     The engine needs its functions and approvals need the engine; this is where the circle closes.
     """
 
-    approvals: ApprovalService
+    answer: SignoffFunction
 
     async def __call__(self, event: Json, invocation: Invocation) -> Json:
-        return await SignoffFunction(self.approvals)(event, invocation.request_id)
+        return await self.answer(event, invocation.request_id)
+
+
+def _wording(settings: Settings) -> Wording:
+    directory = settings.templates_dir
+    languages = load_languages(directory, settings.time_zone, settings.language)
+    return environment(directory), languages
 
 
 def _for_people(
     settings: Settings,
     approvals: ApprovalService,
     links: LinkSigner,
-    store: ApprovalStore,
-    channel: Channel,
-    meter: PrometheusMeter,
-) -> tuple[DecisionPages, MailWorker]:
-    templates = environment(settings.templates_dir)
-    languages = load_languages(settings.templates_dir, settings.time_zone, settings.language)
+    wording: Wording,
+    stack: AsyncExitStack,
+) -> tuple[DecisionPages, Callbacks]:
+    """What answers whoever opens a link."""
+    templates, languages = wording
+    frame = PageFrame(templates)
     pages = DecisionPages(
         service=approvals,
         nonces=links,
         languages=languages,
-        frame=PageFrame(templates),
+        frame=frame,
         clock=utc_now,
         base_url=settings.public_url,
     )
+    callbacks = Callbacks(
+        service=approvals,
+        links=links,
+        frame=frame,
+        languages=languages,
+        switches=callback_switches(settings),
+        base_url=settings.public_url,
+        more_base_urls=settings.more_base_urls,
+        clock=utc_now,
+    )
+    stack.callback(callbacks.close)
+    return pages, callbacks
+
+
+def _mailing(
+    settings: Settings,
+    approvals: ApprovalService,
+    store: ApprovalStore,
+    channel: Channel,
+    wording: Wording,
+    meter: PrometheusMeter,
+) -> MailWorker:
+    """What sends the mails, started."""
+    templates, languages = wording
     writer = MailWriter(
         templates,
         languages,
         mail_from=Mailbox.parse(settings.mail_from or ""),
         link=approvals.link,
     )
-    return pages, MailWorker(store=store, writer=writer, channel=channel, meter=meter)
+    worker = MailWorker(store=store, writer=writer, channel=channel, meter=meter)
+    approvals.on_mail_queued = worker.wake
+    worker.start()
+    return worker
 
 
 @dataclass(frozen=True, slots=True)

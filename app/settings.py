@@ -37,6 +37,13 @@ class TargetKind(StrEnum):
     AWS = "aws"  #: AWS Step Functions, or what AWS_ENDPOINT_URL_SFN names
 
 
+class CallbackGet(StrEnum):
+    """What a GET of a callback URL does."""
+
+    CONFIRM = "confirm"  #: a browser is asked, a program is told to send a POST
+    APPLY = "apply"  #: it decides, as with the original
+
+
 class Settings(BaseSettings):
     """All options with their defaults. Times are in seconds."""
 
@@ -74,6 +81,13 @@ class Settings(BaseSettings):
     time_zone: str = "UTC"
     language: str = "en"
 
+    #: the sfn-callback-urls API; its defaults are the original's, but for the GET
+    enable_output_parameters: bool = False
+    enable_post_actions: bool = False
+    callback_get: CallbackGet = CallbackGet.CONFIRM
+    #: comma-separated: addresses of this service that calls may choose with base_url
+    callback_base_urls: str = ""
+
     #: execution status changes go to this EventBridge bus, a name or an ARN
     event_bus: Annotated[str, Field(pattern=r"^[/.\-_A-Za-z0-9:]{1,1600}$")] | None = None
     event_source: Annotated[str, Field(pattern=r"^[/.\-_A-Za-z0-9]{1,256}$")] = SOURCE
@@ -101,6 +115,13 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise ValueError("people's links must be https:// (http is for 127.0.0.1 only)")
         return value.rstrip("/")
+
+    @field_validator("callback_base_urls")
+    @classmethod
+    def _absolute_callback_base_urls(cls, value: str) -> str:
+        for url in _entries(value):
+            _address(url, "https://signoff.example.com")
+        return value
 
     @field_validator("event_webhook_url")
     @classmethod
@@ -179,12 +200,21 @@ class Settings(BaseSettings):
         return given
 
     @property
+    def more_base_urls(self) -> tuple[str, ...]:
+        """Where callback URLs may begin beside `public_url`."""
+        return tuple(url.rstrip("/") for url in _entries(self.callback_base_urls))
+
+    @property
     def public_url(self) -> str:
         """The address that links begin with; never taken from a request."""
         if self.base_url is not None:
             return self.base_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+
+def _entries(value: str) -> list[str]:
+    return [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
 def _address(value: str, example: str) -> SplitResult:

@@ -75,11 +75,12 @@ def afterwards(onlooker: Onlooker) -> Afterwards:
 def _decided(onlooker: Onlooker, decision: Decision, action: Action) -> Afterwards:
     say, approval = onlooker.reader.say_action, onlooker.approval
     code, step = _PROGRESS[approval.state]
+    when = onlooker.reader.full(decision.at)
     return Afterwards(
         status=200,
         code=code,
         heading=say(action, "decided_heading", title=approval.request.title),
-        sentences=(say(action, "decided", when=onlooker.reader.full(decision.at)),),
+        sentences=(say(action, f"decided{_anyone(onlooker)}", when=when),),
         next_steps=(onlooker.reader.say(step),),
         decision=decision,
         own=True,
@@ -96,7 +97,9 @@ _PROGRESS = {
 def _already(onlooker: Onlooker, decision: Decision, action: Action) -> Afterwards:
     say, request = onlooker.reader.say_action, onlooker.approval.request
     when = onlooker.reader.short(decision.at, onlooker.now)
-    if decision.recipient == onlooker.holder.recipient:
+    if not request.recipients:
+        sentence = say(action, "already_anyone", when=when)
+    elif decision.recipient == onlooker.holder.recipient:
         sentence = say(action, "already_you", when=when)
     else:
         who = request.recipient(decision.recipient).display
@@ -108,6 +111,11 @@ def _already(onlooker: Onlooker, decision: Decision, action: Action) -> Afterwar
         sentences=(sentence,),
         decision=decision,
     )
+
+
+def _anyone(onlooker: Onlooker) -> str:
+    """The variant of a phrase for links whose holder nobody knows."""
+    return "" if onlooker.approval.request.recipients else "_anyone"
 
 
 def _expired(onlooker: Onlooker) -> Afterwards:

@@ -26,10 +26,11 @@ class FormRefused(BadForm):
 class OwnOrigins:
     """Where a form of ours can have been: browsers say so with what they send."""
 
-    def __init__(self, base_url: str) -> None:
-        site = urlsplit(base_url)
+    def __init__(self, *base_urls: str) -> None:
+        sites = map(urlsplit, base_urls)
         # "null" is what they say of our own page, because it sends no referrer.
-        self._origins = frozenset({None, "null", f"{site.scheme}://{site.netloc}".lower()})
+        own = (f"{site.scheme}://{site.netloc}".lower() for site in sites)
+        self._origins = frozenset({None, "null", *own})
 
     def check(self, origin: str | None, fetch_site: str | None) -> None:
         """Accept a form by its Origin and Sec-Fetch-Site headers.
@@ -53,7 +54,17 @@ class DecisionForm:
 
 
 def read_form(content_type: str, body: bytes) -> DecisionForm:
-    """The form that *body* holds.
+    """The decision page's form that *body* holds. Raises as `read_fields`."""
+    fields = read_fields(content_type, body)
+    return DecisionForm(
+        decision=fields.get("decision") or None,
+        comment=fields.get("comment", ""),
+        nonce=fields.get("nonce"),
+    )
+
+
+def read_fields(content_type: str, body: bytes) -> dict[str, str]:
+    """The fields of the form that *body* holds.
 
     Raises:
         FormRefused: it is not such a form, or too large, or ambiguous.
@@ -62,15 +73,6 @@ def read_form(content_type: str, body: bytes) -> DecisionForm:
         raise FormRefused("not_a_form")
     if len(body) > MAX_FORM_BYTES:
         raise FormRefused("too_large")
-    fields = _fields(body)
-    return DecisionForm(
-        decision=fields.get("decision") or None,
-        comment=fields.get("comment", ""),
-        nonce=fields.get("nonce"),
-    )
-
-
-def _fields(body: bytes) -> dict[str, str]:
     if body.count(b"&") >= MAX_FORM_FIELDS:
         raise FormRefused("too_many_fields")
     try:

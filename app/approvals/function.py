@@ -2,10 +2,12 @@
 
 On AWS it is a direct invoke of the Lambda function; in the embedded engine it stands behind
 ``lambda:invoke`` and ``lambda:invoke.waitForTaskToken`` on the function name ``signoff``. It takes
-a mint request, or ``{"notify": {...}}`` for a plain mail. What it refuses, it raises: the error's
-class name is the error name that a state machine can catch.
+a mint request, ``{"notify": {...}}`` for a plain mail, or a call of the sfn-callback-urls API. What
+it refuses of the first two, it raises: the error's class name is the error name that a state
+machine can catch. A refused call is answered with ``error`` and ``message``, as by the original.
 """
 
+from app.approvals.compat import CallbackUrls, is_callback_call
 from app.approvals.service import ApprovalService
 from app.errors import InvalidApprovalRequest
 from app.strict_json import Json
@@ -14,8 +16,9 @@ from app.strict_json import Json
 class SignoffFunction:
     """Answers one event at a time."""
 
-    def __init__(self, service: ApprovalService) -> None:
+    def __init__(self, service: ApprovalService, urls: CallbackUrls) -> None:
         self._service = service
+        self._urls = urls
 
     async def __call__(self, event: Json, request_id: str) -> Json:
         """The answer to *event*; a plain mail is sent once for each *request_id*.
@@ -26,6 +29,8 @@ class SignoffFunction:
         """
         if isinstance(event, dict) and "notify" in event:
             return await self._notify(event, request_id)
+        if is_callback_call(event):
+            return await self._urls.invoke(event)
         return (await self._service.mint(event)).document()
 
     async def _notify(self, event: Json, request_id: str) -> Json:

@@ -19,6 +19,8 @@ RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_POLICY = b"content-security-policy"
 _STATUS: Mapping[str, int] = MappingProxyType(
     {
         "unknown_link": 404,
@@ -92,6 +94,21 @@ class PageFrame:
             comment=None,
         )
 
+    def text(self, status: int, text: str) -> Answer:
+        """Plain text."""
+        return self._whole(status, _TEXT, text.encode("utf-8", "replace"))
+
+    def foreign(self, html: str) -> Answer:
+        """A page that a workflow wrote: shown as it is, but nothing in it runs or is trusted."""
+        answer = self._whole(200, _HTML, html.encode("utf-8", "replace"))
+        kept = tuple(header for header in answer.headers if header[0] != _POLICY)
+        return Answer(answer.status, (*kept, (_POLICY, b"sandbox")), answer.body)
+
+    def bare(self, status: int, *headers: tuple[bytes, bytes]) -> Answer:
+        """No body at all."""
+        length = (b"content-length", b"0")
+        return Answer(status, (length, *headers, *self._headers), b"")
+
     def _whole(self, status: int, content_type: tuple[bytes, bytes], body: bytes) -> Answer:
         length = (b"content-length", b"%d" % len(body))
         retry = ((b"retry-after", b"60"),) if status == 503 else ()
@@ -106,7 +123,7 @@ def _page_headers(style: str) -> RawHeaders:
     )
     return (
         (b"cache-control", b"no-store"),
-        (b"content-security-policy", policy.encode("ascii")),
+        (_POLICY, policy.encode("ascii")),
         (b"cross-origin-opener-policy", b"same-origin"),
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"referrer-policy", b"no-referrer"),

@@ -37,7 +37,6 @@ from app.approvals.protocol import (
     as_of,
     decision_payload,
     expiry_payload,
-    new_approval_id,
 )
 from app.approvals.reading import Reading
 from app.approvals.request import MintBody, read_comment, read_mint, read_notice
@@ -101,6 +100,7 @@ class Decided:
 
     approval: Approval
     mine: bool  #: the recorded decision is the one that was asked for, by the same recipient
+    recorded: bool  #: this very attempt recorded it
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +194,13 @@ class ApprovalService(Reading):
             return Minted(approval, self._minted_links(approval), True, mint.warnings)
         return await self._minted_before(new.id, mint)
 
-    async def open(self, task_token: str, request: Request) -> Approval:
-        """A new approval of *task_token*, each time: callers of the sfn-callback-urls API may ask
-        again for the same token, and then have two approvals of which the workflow takes one.
+    async def open(self, new_id: str, task_token: str, request: Request) -> Approval:
+        """A new approval of *task_token*, whose id the caller drew (`new_approval_id`).
+
+        Callers of the sfn-callback-urls API may ask again for the same token, and then have two
+        approvals of which the workflow takes one.
         """
-        now, new_id = self._clock(), new_approval_id()
+        now = self._clock()
         document = request_document(request)
         await self._store.mint(
             NewApproval(
@@ -241,18 +243,18 @@ class ApprovalService(Reading):
         """
         action = approval.request.actions[holder.action]
         now = self._clock()
-        state = as_of(approval, now).state
+        state, decision = as_of(approval, now).state, None
         if state is State.PENDING:
             reason = read_comment(comment, action.comment)
             decision = _decision(approval, holder, action, reason, now)
             told = payload or decision_payload(approval.id, approval.request, decision)
             settlement = await self._record(approval, decision, told, from_ip, user_agent)
             if settlement is not None:
-                return Decided(_settled(approval, decision, settlement), mine=True)
+                return Decided(_settled(approval, decision, settlement), True, True)
         elif state is State.EXPIRED:
             await self.expire(approval)
         try:
-            return await self._decided(holder, action)
+            return await self._decided(holder, action, decision)
         except StoreUnavailable as exc:
             # It may well be recorded by now; only the reading failed.
             raise StoreUnconfirmed() from exc
@@ -435,7 +437,7 @@ class ApprovalService(Reading):
             mine = found.approval.decision.id == ballot.decision.id
             return found.sealed_token if mine else None
 
-    async def _decided(self, holder: Holder, action: Action) -> Decided:
+    async def _decided(self, holder: Holder, action: Action, wanted: Decision | None) -> Decided:
         approval = await self._known(holder.approval_id)
         decision = approval.decision
         mine = (
@@ -443,7 +445,8 @@ class ApprovalService(Reading):
             and decision.recipient == holder.recipient
             and decision.action == action.name
         )
-        return Decided(approval, mine)
+        recorded = decision is not None and wanted is not None and decision.id == wanted.id
+        return Decided(approval, mine, recorded)
 
     async def _known(self, approval_id: str) -> Approval:
         approval = await self._store.approval(approval_id)

@@ -2,14 +2,13 @@
 
 import pytest
 
-from app.approvals.function import SignoffFunction
 from app.errors import Conflict, InvalidApprovalRequest
 from tests.approvals.world import World, mint_body
 
 
 async def test_a_mint_request_is_answered_like_by_the_api(world: World) -> None:
     """The same object, the same answer; called again by a retry, the same approval."""
-    function = SignoffFunction(world.service)
+    function = world.function()
 
     first = await function(mint_body(), "request-1")
     again = await function(mint_body(), "request-2")
@@ -20,7 +19,7 @@ async def test_a_mint_request_is_answered_like_by_the_api(world: World) -> None:
 
 async def test_a_plain_mail_is_queued_once_for_each_call(world: World) -> None:
     """The engine may dispatch a call twice; people get one mail."""
-    function = SignoffFunction(world.service)
+    function = world.function()
     event = {"notify": {"to": ["ana@example.com"], "subject": "Deployed"}}
 
     answers = [await function(event, "request-1"), await function(event, "request-1")]
@@ -48,12 +47,12 @@ async def test_what_cannot_be_used_is_an_error_that_can_be_caught(
 ) -> None:
     """The class of the error is the name that a Catch names."""
     with pytest.raises(InvalidApprovalRequest):
-        await SignoffFunction(world.service)(event, "request-1")
+        await world.function()(event, "request-1")
 
 
 async def test_a_second_approval_for_a_task_is_a_conflict(world: World) -> None:
     """One task token, one request."""
-    function = SignoffFunction(world.service)
+    function = world.function()
     await function(mint_body(), "request-1")
 
     with pytest.raises(Conflict):

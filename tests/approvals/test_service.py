@@ -18,6 +18,7 @@ from app.approvals.model import (
     Request,
     State,
 )
+from app.approvals.protocol import new_approval_id
 from app.approvals.targets import TaskGone
 from app.errors import (
     BadRequest,
@@ -661,7 +662,9 @@ HANDED_OUT = Request(
 async def test_each_opening_is_an_approval_of_its_own(world: World) -> None:
     """Two calls for one token are two approvals; the workflow takes the first answer."""
     world.workflow.wait_for("token-1")
-    one, other = [await world.service.open("token-1", HANDED_OUT) for _ in range(2)]
+    one, other = [
+        await world.service.open(new_approval_id(), "token-1", HANDED_OUT) for _ in range(2)
+    ]
     holders = [Holder(approval.id, 0, 0) for approval in (one, other)]
 
     answers = [
@@ -685,7 +688,7 @@ async def test_each_opening_is_an_approval_of_its_own(world: World) -> None:
 async def test_heartbeats_change_nothing_until_the_task_has_ended(world: World) -> None:
     """They may be repeated; the one that finds nobody waiting closes the approval."""
     world.workflow.wait_for("token-1")
-    approval = await world.service.open("token-1", HANDED_OUT)
+    approval = await world.service.open(new_approval_id(), "token-1", HANDED_OUT)
     await world.service.heartbeat(approval.id)
     await world.service.heartbeat(approval.id)
     world.workflow.time_out("token-1")

@@ -5,9 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from app.approvals.compat_http import Callbacks
+from app.approvals.compat_link import Switches
+from app.approvals.function import SignoffFunction
 from app.approvals.keyring import KeyRing
+from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
 from app.approvals.model import Approval, Holder
+from app.approvals.page_frame import PageFrame
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService, Decided, Minted
 from app.approvals.store.sqlite import SqliteStore
@@ -15,10 +20,12 @@ from app.approvals.sweeper import Sweeper
 from app.approvals.targets import Target
 from app.approvals.targets.embedded import EmbeddedTarget
 from app.strict_json import Json
+from app.templating import environment
 from tests.approvals.workflow import Workflow
 
 NOW = datetime(2025, 11, 12, 9, 41, tzinfo=UTC)
 BASE_URL = "https://signoff.example.com"
+OTHER_BASE_URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
 KEY = "uT3-Vq0_nM7xL1kZc9RbYw5sHd8fGj2p"
 OLDER_KEY = "kP9_wQ2-rT6yU1iO4aS8dF3gH7jK5lZ0"
 
@@ -97,6 +104,23 @@ class World:
         """One round of the sweeper, and the deliveries it began."""
         await self.sweeper.sweep()
         await self.service.delivery.idle()
+
+    def callbacks(self, **switches: bool) -> Callbacks:
+        """The sfn-callback-urls API over this service."""
+        return Callbacks(
+            service=self.service,
+            links=self.links,
+            frame=PageFrame(environment()),
+            languages=load_languages(),
+            switches=Switches(**switches),
+            base_url=BASE_URL,
+            more_base_urls=(OTHER_BASE_URL,),
+            clock=self.clock,
+        )
+
+    def function(self) -> SignoffFunction:
+        """The function ``signoff``."""
+        return SignoffFunction(self.service, self.callbacks().urls)
 
     async def close(self) -> None:
         """Stop orderly."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from app.approvals.function import SignoffFunction
 from app.approvals.model import Approval, State
 from app.approvals.targets.embedded import EmbeddedTarget
 from app.errors import StoreUnconfirmed
@@ -87,7 +86,7 @@ async def both(tmp_path: Path) -> AsyncIterator[Both]:
     """An engine whose function `signoff` is the real one."""
 
     async def signoff(event: Json, invocation: Any) -> Json:
-        return await SignoffFunction(world.service)(event, invocation.request_id)
+        return await world.function()(event, invocation.request_id)
 
     driver = Driver(tmp_path / "engine", {"signoff": signoff})
     await driver.start()
