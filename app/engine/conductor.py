@@ -37,6 +37,7 @@ from app.engine.execution import (
     dispatched,
 )
 from app.engine.executions import Executions
+from app.engine.logs.cursors import LogCursors
 from app.engine.machines import Machines, Revision
 from app.engine.parents import wake_parent, wake_parents
 from app.engine.rehearsal import MockedResource, count_call
@@ -71,6 +72,10 @@ def _nobody_waits(_activity: int) -> None:
     """No worker polls yet."""
 
 
+def _nobody_writes() -> None:
+    """No log is written yet."""
+
+
 class Conductor:
     """Moves executions on."""
 
@@ -82,6 +87,7 @@ class Conductor:
         resources: Resources,
         tokens: TokenMint,
         changes: StatusChanges,
+        logged: LogCursors,
         clock: Clock,
         meter: Meter,
     ) -> None:
@@ -91,6 +97,7 @@ class Conductor:
         self._resources = resources
         self._tokens = tokens
         self._changes = changes
+        self._logged = logged
         self._clock = clock
         self._meter = meter
         self._dispatcher = Dispatcher(self._perform, self._read_owed)
@@ -98,6 +105,7 @@ class Conductor:
         self._wake = asyncio.Event()
         self._rests_until_ms = 0  # what the loop waits for
         self._loop: asyncio.Task[None] | None = None
+        self.on_logged: Callable[[], None] = _nobody_writes  #: told that log lines may be owed
         self.on_queued: Callable[[int], None] = _nobody_waits  #: told whose task waits for a worker
 
     async def start(self) -> None:
@@ -188,11 +196,11 @@ class Conductor:
             # A fault of ours. Trying again would fail again, for ever; other executions go on.
             log.exception("an execution could not be stepped", extra={"execution": execution.arn})
             made = abandon(execution, now_ms)
-        save(connection, made)
+        self._save(connection, revision, made)
         if not made.ended and revision.machine_id in self._machines.deleting:
             # Its machine was deleted: AWS ends executions at their next transition.
             made = step(revision.machine, made.execution, StoredFrames(), Stop(), now_ms, mint)
-            save(connection, made)
+            self._save(connection, revision, made)
         if made.ended:
             made.woke = wake_parent(connection, execution.id)
             self._machines.finish_deleting(connection, revision.machine_id)
@@ -200,10 +208,17 @@ class Conductor:
             self._changes.record(connection, signal, made)
         return made
 
+    def _save(self, connection: sqlite3.Connection, revision: Revision, made: Transition) -> None:
+        save(connection, made)
+        if revision.logging is not None:
+            self._logged.note(connection, revision.logging, made)
+
     def after(self, made: Transition) -> None:
         """What follows from a committed transition."""
         if self._changes.wanted:
             self._changes.committed(made)
+        if self._logged.active:
+            self.on_logged()
         if made.aborted:
             self._cancelling.go()
         if made.woke:

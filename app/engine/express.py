@@ -8,12 +8,15 @@ import asyncio
 import heapq
 import logging
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of
 from app.engine.execution import (
     Dispatch,
     Due,
+    Event,
     Execution,
     Signal,
     StaleSignal,
@@ -22,7 +25,8 @@ from app.engine.execution import (
     StoredFrames,
     Transition,
 )
-from app.engine.machines import Machines
+from app.engine.logs.delivery import LogDelivery
+from app.engine.machines import Machines, Revision
 from app.engine.rehearsal import MockedResource
 from app.engine.requests import check_name, default_name, execution_input
 from app.engine.resources import Resources
@@ -49,12 +53,14 @@ class ExpressExecutions:
         database: Database,
         machines: Machines,
         resources: Resources,
+        logs: LogDelivery,
         clock: Clock,
         meter: Meter,
     ) -> None:
         self._database = database
         self._machines = machines
         self._resources = resources
+        self._logs = logs
         self._clock = clock
         self._meter = meter
         self._tasks: set[asyncio.Task[Execution]] = set()
@@ -79,11 +85,11 @@ class ExpressExecutions:
         name = name or default_name(now_ms)
         execution = new_execution(self._machines.arns, chosen, name, payload, now_ms)
         # A client that goes away does not end the execution.
-        ended = await asyncio.shield(self.start(chosen.revision.machine, execution))
+        ended = await asyncio.shield(self.start(chosen.revision, execution))
         shown = _answer(ended, whole=included_data == "ALL_DATA")
         return shown if trace_header is None else shown | {"traceHeader": trace_header}
 
-    def start(self, machine: StateMachine, execution: Execution) -> asyncio.Task[Execution]:
+    def start(self, revision: Revision, execution: Execution) -> asyncio.Task[Execution]:
         """Let an execution run; the task ends with it.
 
         Raises:
@@ -92,7 +98,10 @@ class ExpressExecutions:
         if len(self._tasks) >= MAX_RUNNING:
             raise ExecutionLimitExceeded()
         self._meter.count("executions_started")
-        run = _Run(machine, execution, self._resources, self._clock)
+        told = _nobody
+        if revision.logging is not None:
+            told = partial(self._logs.offer, revision.logging)
+        run = _Run(revision.machine, execution, self._resources, told, self._clock)
         task = asyncio.get_running_loop().create_task(run.until_ended())
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -111,14 +120,27 @@ class ExpressExecutions:
             self._meter.count("signoff_executions_ended", status=status)
 
 
+Told = Callable[[Execution, list[Event]], None]
+
+
+def _nobody(_execution: Execution, _events: list[Event]) -> None:
+    """Nobody is told what happened."""
+
+
 class _Run:
     """One execution: signals one after the other, from its calls and its clock."""
 
     def __init__(
-        self, machine: StateMachine, execution: Execution, resources: Resources, clock: Clock
+        self,
+        machine: StateMachine,
+        execution: Execution,
+        resources: Resources,
+        told: Told,
+        clock: Clock,
     ) -> None:
         self._machine = machine
         self._execution = execution
+        self._told = told
         self._resources = resources
         self._clock = clock
         self._frames = StoredFrames()
@@ -170,6 +192,7 @@ class _Run:
 
     def _apply(self, made: Transition) -> None:
         self._execution = made.execution
+        self._told(made.execution, made.events)
         self._frames.apply(made)
         for frame in made.frames.values():
             due_ms = frame.due_ms(made.execution)

@@ -18,6 +18,7 @@ from app.engine.arns import Arns, is_role_arn, version_number
 from app.engine.definition import parse
 from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from app.engine.fields import Rules
+from app.engine.logs.configuration import Logging, logging_of
 from app.engine.publishing import Publishing, Version, find_version, version_of
 from app.engine.rehearsal import AS_ON_AWS, Rehearsal, split_test_case
 from app.engine.requests import check_name, page_size
@@ -105,6 +106,7 @@ class Revision:
     role_arn: str
     machine: StateMachine
     express: bool = False
+    logging: Logging | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Machines:
         check_name(name)
         _check_role(role_arn)
         self._check(definition, kind)
-        stored = orjson.dumps(settings, option=orjson.OPT_SORT_KEYS).decode()
+        stored = _stored(settings)
         tagged = orjson.dumps(tags or []).decode()
         now_ms = to_ms(self._clock())
 
@@ -236,7 +238,7 @@ class Machines:
         def work(connection: sqlite3.Connection) -> tuple[str | None, Version | None]:
             row = self._active(_by_name(connection, name), arn)
             merged = orjson.loads(row.settings) | dict(settings)
-            stored = orjson.dumps(merged, option=orjson.OPT_SORT_KEYS).decode()
+            stored = _stored(merged)
             wanted = (definition or row.definition, role_arn or row.role_arn, stored)
             if wanted == (row.definition, row.role_arn, row.settings):
                 return row.revision_id, publishing.of(connection, row.id, row.revision, now_ms)
@@ -432,6 +434,7 @@ class Machines:
             row.role_arn,
             self._rehearsal.scaled(machine),
             row.type == EXPRESS,
+            logging_of(orjson.loads(row.settings)),
         )
         self._parsed[row.revision] = revision
         if len(self._parsed) > KEPT_MACHINES:
@@ -472,6 +475,12 @@ def refuse_faults(found: Sequence[Diagnostic]) -> None:
     if found:
         shown = ", ".join(map(str, found[:SHOWN_FAULTS]))
         raise InvalidDefinition(f"Invalid State Machine Definition: '{shown}'")
+
+
+def _stored(settings: Mapping[str, Json]) -> str:
+    """Settings as text; what is AWS's default is left out, so that equal ones are equal."""
+    kept = {name: value for name, value in settings.items() if value != _DEFAULTS.get(name)}
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _rules(kind: str) -> Rules:

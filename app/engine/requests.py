@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from app.engine.json_faults import JsonFault, parse
+from app.engine.logs.configuration import normalized
 from app.engine.payload import MAX_BYTES, Payload
 from app.errors import (
     InvalidEncryptionConfiguration,
     InvalidExecutionInput,
-    InvalidLoggingConfiguration,
     InvalidName,
     InvalidOutput,
     SerializationException,
@@ -101,20 +101,16 @@ def check_publishing(publish: bool, description: str | None) -> None:
 
 
 def settings_of(logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
-    """What was configured beside the definition, where it is not AWS's default.
+    """What was configured beside the definition.
 
     Raises:
-        InvalidLoggingConfiguration: logs are asked for; there is no destination for them here.
+        InvalidLoggingConfiguration, InvalidEncryptionConfiguration
     """
     settings: dict[str, Json] = {}
-    if logs and logs.get("level", "OFF") != "OFF":
-        one = len(logs.get("destinations") or ()) == 1
-        raise InvalidLoggingConfiguration(
-            "Invalid Logging Configuration: "
-            + ("Log Destination not found." if one else "Must specify exactly one Log Destination.")
-        )
-    if tracing and tracing.get("enabled") is True:
-        settings["tracingConfiguration"] = {"enabled": True}
+    if logs is not None:
+        settings["loggingConfiguration"] = normalized(logs)
+    if tracing is not None:
+        settings["tracingConfiguration"] = {"enabled": tracing.get("enabled") is True}
     check_encryption(encryption)
     return settings
 

@@ -28,6 +28,10 @@ from app.engine.executions import Executions
 from app.engine.express import ExpressExecutions
 from app.engine.functions import LocalFunction
 from app.engine.lock import DirectoryLock
+from app.engine.logs.cloudwatch import CloudWatchLogs
+from app.engine.logs.configuration import logging_of
+from app.engine.logs.cursors import LogCursors
+from app.engine.logs.delivery import LogDelivery
 from app.engine.machines import STANDARD, Chosen, Machines, Revision
 from app.engine.parents import add_parent, is_parent
 from app.engine.payload import Payload
@@ -100,6 +104,8 @@ class Engine:
             EventDelivery(self.changes, destination, clock, meter, retry_for_s=events.retry_for_s)
             for destination in events.destinations
         ]
+        logged = LogCursors(database, clock)
+        self._log_groups = CloudWatchLogs(clock)
         self._conductor = Conductor(
             database,
             self._machines,
@@ -107,6 +113,7 @@ class Engine:
             resources,
             self._tokens,
             self.changes,
+            logged,
             clock,
             meter,
         )
@@ -116,7 +123,14 @@ class Engine:
         self._activities = Activities(
             database, self.arns, pages, self._conductor, self._tokens, clock
         )
-        self._express = ExpressExecutions(database, self._machines, resources, clock, meter)
+        #: writes histories to CloudWatch Logs
+        self.logs = LogDelivery(
+            database, logged, self._machines, self._executions, self._log_groups, clock, meter
+        )
+        self._conductor.on_logged = self.logs.wake
+        self._express = ExpressExecutions(
+            database, self._machines, resources, self.logs, clock, meter
+        )
         redrives = Redrives(database, self._machines, self._executions, self._conductor, clock)
         tests = StateTests(self.arns, resources, clock)
         versions = Versions(database, self.arns, self._machines, pages, clock)
@@ -149,6 +163,7 @@ class Engine:
         await self.changes.start()
         for delivery in self._deliveries:
             delivery.start()
+        self.logs.start()
         await self._conductor.start()
         self.retention.start()
 
@@ -159,6 +174,7 @@ class Engine:
         await self._conductor.stop()
         for delivery in self._deliveries:
             await delivery.stop()
+        await self.logs.stop()
         if self._lock is not None:
             self._lock.release()
 
@@ -190,7 +206,7 @@ class Engine:
     ) -> Json:
         """Create a state machine; again with the same content gives the same answer."""
         check_publishing(publish, version_description)
-        settings = settings_of(
+        settings = await self._settings(
             logging_configuration, tracing_configuration, encryption_configuration
         )
         tags = checked_tags(tags or [])
@@ -198,6 +214,13 @@ class Engine:
         return await self._machines.create(
             name, definition, role_arn, type, settings, tags, publishing
         )
+
+    async def _settings(self, logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
+        settings = settings_of(logs, tracing, encryption)
+        wanted = logging_of(settings)
+        if wanted is not None:
+            await self._log_groups.check(wanted.group)
+        return settings
 
     async def update_state_machine(
         self,
@@ -213,7 +236,7 @@ class Engine:
     ) -> Json:
         """Change a state machine for the executions to come."""
         check_publishing(publish, version_description)
-        settings = settings_of(
+        settings = await self._settings(
             logging_configuration, tracing_configuration, encryption_configuration
         )
         publishing = Publishing(publish, version_description)
@@ -336,7 +359,7 @@ class Engine:
 
         revision, execution, made = await self._database.write(work)
         if revision.express:
-            self._express.start(revision.machine, execution)
+            self._express.start(revision, execution)
         elif made is not None:
             self._meter.count("executions_started")
             self._conductor.after(made)

@@ -33,7 +33,7 @@ from app.sqlite import Database, Row
 
 FILE = "engine.sqlite3"
 #: what makes the newest schema, in order
-SCRIPTS = ("schema.sql", "rehearsal.sql", "events.sql", "retention.sql", "jobs.sql")
+SCRIPTS = ("schema.sql", "rehearsal.sql", "events.sql", "retention.sql", "jobs.sql", "logs.sql")
 APPLICATION_ID = 0x5_1607_E  # "signoff engine", so that no other program's file is opened
 ID_BITS = 17  #: of a key: frame and event ids are below 131,072
 _COMPRESS_FROM = 1_024  # bytes; below, the time is worth more than the space

@@ -1,10 +1,12 @@
-"""kill -9 between the commit of a status change and its delivery: nobody misses it."""
+"""kill -9 between a commit and the delivery of what it told: no event and no log line is missed."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.engine.events.receiver import Receiver
 from tests.engine.events.test_webhook import NEW
@@ -65,3 +67,44 @@ def test_a_receiver_that_refuses_is_told_again(engine: SignoffProcess, receiver:
 
     wait_for(lambda: len(receiver.received) == 4)
     assert {r.told for r in receiver.received[2:]} == {("run", "RUNNING"), ("run", "SUCCEEDED")}
+
+
+@pytest.fixture
+def logs_url() -> Iterator[str]:
+    """CloudWatch Logs."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_a_killed_engine_writes_the_lines_it_owes(tmp_path: Path, logs_url: str) -> None:
+    """Killed before it could write, it writes the whole history after its next start."""
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    logs = session.client("logs", endpoint_url=logs_url)
+    logs.create_log_group(logGroupName="killed")
+    process = SignoffProcess(
+        ("engine",), tmp_path / "data", environment={"AWS_ENDPOINT_URL_LOGS": logs_url}
+    ).start()
+    arn = "arn:aws:logs:us-east-1:123456789012:log-group:killed:*"
+    wanted = {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}]}
+    members = {"name": "machine", "definition": PASS, "roleArn": ROLE}
+    made = process.states("CreateStateMachine", **members, loggingConfiguration=wanted)
+
+    process.states("StartExecution", stateMachineArn=made["stateMachineArn"])
+    process.kill()
+    process.start()
+
+    wait_for(lambda: len(logs.filter_log_events(logGroupName="killed")["events"]) >= 4)
+    lines = [
+        json.loads(e["message"]) for e in logs.filter_log_events(logGroupName="killed")["events"]
+    ]
+    process.stop()
+    logs.close()
+    assert sorted({(line["id"], line["type"]) for line in lines}) == [
+        ("1", "ExecutionStarted"),
+        ("2", "PassStateEntered"),
+        ("3", "PassStateExited"),
+        ("4", "ExecutionSucceeded"),
+    ]
