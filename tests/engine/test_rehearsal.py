@@ -133,6 +133,41 @@ async def test_a_waiting_task_may_be_refused(driver: Driver) -> None:
     assert (await driver.story(arn))[4:6] == ["5<4 TaskSubmitted", "6<5 TaskFailed"]
 
 
+async def test_a_job_is_neither_started_nor_watched(driver: Driver) -> None:
+    """Its Return is the job as it ended, its Throw the end that it did not reach."""
+    job = {"Type": "Task", "Resource": "arn:aws:states:::glue:startJobRun.sync", "End": True}
+    definition = only(job | {"Parameters": {"JobName": "nightly"}})
+
+    ended = await started(driver, definition, "Numbered")
+    failed = await started(driver, definition, "Refused")
+
+    assert await driver.output(ended) == 0
+    assert (await driver.story(ended))[2:6] == [
+        "3<2 TaskScheduled",
+        "4<3 TaskStarted",
+        "5<4 TaskSubmitted",
+        "6<5 TaskSucceeded",
+    ]
+    assert (await driver.describe(failed))["error"] == "Refused"
+
+
+async def test_a_nested_execution_may_be_of_a_test_case(driver: Driver) -> None:
+    """Its machine's ARN is given with the test case, as StartExecution takes it."""
+    child = await driver.machine(only(invoked("echo")))
+    start = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn": child + "#Paid"},
+        "OutputPath": "$.Output",
+        "End": True,
+    }
+
+    arn = await driver.run(only(start), name="parent")
+
+    assert await driver.output(arn) == OK
+    assert driver.calls == []
+
+
 async def test_a_functions_own_arn_is_mocked_too(driver: Driver) -> None:
     """With the events of a Lambda function."""
     resource = "arn:aws:lambda:us-east-1:123456789012:function:nobody"
