@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import orjson
 
@@ -56,29 +57,48 @@ class BoundedProcess:
             self.stop()
             raise GaveUp() from exc
 
+    @property
+    def ready(self) -> bool:
+        """Whether the process is up: otherwise the next question waits for its start."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Have the process up, if it can be."""
+        with suppress(OSError, TimeoutError, ValueError):
+            self._running()
+
     def stop(self) -> None:
         """Kill the process, if there is one."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None  # noqa: S101  # asked for at its start
-                pipe.close()
-            process.wait()
+            _end(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.stop()
             command = [sys.executable, "-m", self._module]
-            self._process = subprocess.Popen(  # noqa: S603  # our own module
+            process = subprocess.Popen(  # noqa: S603  # our own module
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
             )
-            for pipe in (self._process.stdin, self._process.stdout):
+            for pipe in (process.stdin, process.stdout):
                 assert pipe is not None  # noqa: S101  # asked for above
                 os.set_blocking(pipe.fileno(), False)
-            # Its start is not the question's time.
-            _exchange(self._process, self._hello, _START_S)
+            try:
+                # Its start is not the question's time.
+                _exchange(process, self._hello, _START_S)
+            except BaseException:
+                _end(process)
+                raise
+            self._process = process
         return self._process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None  # noqa: S101  # asked for at its start
+        pipe.close()
+    process.wait()
 
 
 def answer_lines(answer: Callable[[Json], Json], seconds: float) -> None:

@@ -18,6 +18,7 @@ from functools import partial
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of, end_of
 from app.engine.cancelling import Cancelling
+from app.engine.costly import Deferred, deferring, patiently
 from app.engine.dispatch import Dispatcher
 from app.engine.events.log import StatusChanges
 from app.engine.execution import (
@@ -138,12 +139,13 @@ class Conductor:
         Raises:
             StaleSignal: nothing waits for it.
         """
+        # Taken once: what is deferred is asked again with the same moment.
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> Transition:
             return self._receive(connection, execution_id, signal, now_ms)
 
-        self.after(await self._database.write(work))
+        self.after(await patiently(partial(self._database.write, work)))
 
     def _receive(
         self, connection: sqlite3.Connection, execution_id: int, signal: Signal, now_ms: int
@@ -189,8 +191,9 @@ class Conductor:
         frames = SqliteFrames(within(connection), execution)
         mint = self._tokens.mint
         try:
-            made = step(revision.machine, execution, frames, signal, now_ms, mint)
-        except StaleSignal:
+            with deferring():
+                made = step(revision.machine, execution, frames, signal, now_ms, mint)
+        except (StaleSignal, Deferred):
             raise
         except Exception:
             # A fault of ours. Trying again would fail again, for ever; other executions go on.

@@ -13,6 +13,7 @@ from functools import partial
 
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of
+from app.engine.costly import Deferred, deferring, patiently
 from app.engine.execution import (
     Dispatch,
     Due,
@@ -155,7 +156,7 @@ class _Run:
         self._signals.put_nowait(Start())
         try:
             while self._execution.status is Status.RUNNING:
-                self._take(await self._next())
+                await patiently(partial(self._take, await self._next()))
                 await asyncio.sleep(0)  # others have their turn, however many steps are ready
             return self._execution
         finally:
@@ -178,13 +179,15 @@ class _Run:
         self._now_ms = max(self._now_ms, to_ms(self._clock()))
         return signal
 
-    def _take(self, signal: Signal) -> None:
+    async def _take(self, signal: Signal) -> None:
+        run, frames, now_ms = self._execution, self._frames, self._now_ms
         try:
-            made = step(
-                self._machine, self._execution, self._frames, signal, self._now_ms, _no_token
-            )
+            with deferring():
+                made = step(self._machine, run, frames, signal, now_ms, _no_token)
         except StaleSignal:
             return
+        except Deferred:
+            raise
         except Exception:
             log.exception("an execution failed", extra={"execution": self._execution.arn})
             made = abandon(self._execution, self._now_ms)

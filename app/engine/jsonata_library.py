@@ -37,6 +37,10 @@ class QueryError(SignoffError):
     """The expression cannot be compiled or evaluated."""
 
 
+class QueryTimeout(QueryError):
+    """The expression takes too long."""
+
+
 class UndefinedResult(SignoffError):
     """The expression has no value."""
 
@@ -64,6 +68,7 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
 
     Raises:
         QueryError: it cannot be evaluated, or not within bounds.
+        QueryTimeout: not in time.
         UndefinedResult: it has no value.
     """
     expression = compiled(text)
@@ -78,7 +83,8 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
     try:
         result = expression.evaluate(None, names)
     except JException as exc:
-        raise QueryError(f"{exc.get_error()}: {exc}") from exc
+        kind = QueryTimeout if exc.get_error() == "D1012" else QueryError
+        raise kind(f"{exc.get_error()}: {exc}") from exc
     except (RecursionError, MemoryError) as exc:
         raise QueryError("D1011: Stack overflow or memory exhausted") from exc
     except (ZeroDivisionError, OverflowError) as exc:

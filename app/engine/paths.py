@@ -16,8 +16,9 @@ from random import Random
 from statistics import pstdev
 from typing import Protocol
 
-from app.bounded_process import BoundedProcess, GaveUp
+from app.bounded_process import GaveUp
 from app.engine import jsonpath_library, jsonpath_worker
+from app.engine.costly import Costly
 from app.engine.jsonpath_library import SearchError
 from app.errors import SignoffError
 from app.strict_json import Json
@@ -113,7 +114,7 @@ class Path:
         try:
             if self.cheap:
                 return jsonpath_library.search(self.search, data)
-            kind, answer = _PROCESS.ask([self.search, data])
+            kind, answer = _SEARCHES.ask(self.search, [self.search, data])
         except SearchError as exc:
             raise PathError(f"Invalid path '{self.text}' : {exc.message}") from exc
         except GaveUp as exc:
@@ -124,7 +125,7 @@ class Path:
         return found
 
 
-_PROCESS = BoundedProcess("app.engine.jsonpath_worker", ["$", None], jsonpath_worker.SECONDS)
+_SEARCHES = Costly("app.engine.jsonpath_worker", ["$", None], jsonpath_worker.SECONDS)
 
 
 def compile_path(text: str) -> Path:

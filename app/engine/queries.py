@@ -7,14 +7,16 @@ its time is up. Either way it ends within two seconds.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
-from app.bounded_process import BoundedProcess, GaveUp
+from app.bounded_process import GaveUp
 from app.engine import jsonata_library
+from app.engine.costly import QUICK_S, Costly
 from app.engine.failures import QueryFailure
-from app.engine.jsonata_library import QueryError, UndefinedResult
+from app.engine.jsonata_library import QueryError, QueryTimeout, UndefinedResult
 from app.engine.jsonata_worker import SECONDS
 from app.engine.paths import Scope
 from app.engine.templates import ArrayTemplate, Constant, InvalidTemplate, ObjectTemplate, Template
@@ -41,6 +43,7 @@ class Query:
 
         Raises:
             QueryFailure: it yields nothing, or cannot be evaluated.
+            Deferred: it takes longer than the loop waits.
         """
         bindings = {
             name: scope.variables[name] for name in self.variables if name in scope.variables
@@ -50,13 +53,18 @@ class Query:
             bindings["states"] = {**data, "context": scope.context} if context else data
         seed = scope.random.random()
         try:
-            if self.cheap:
-                return jsonata_library.evaluate(self.text, bindings, seed, SECONDS)
-            return _ask(self.text, bindings, seed)
+            return self._evaluate(bindings, seed)
         except UndefinedResult:
             raise self.failure("returned nothing (undefined).") from None
         except QueryError as exc:
             raise self.failure(f"threw an error during evaluation. {exc.message}") from exc
+
+    def _evaluate(self, bindings: Mapping[str, Json], seed: float) -> Json:
+        if self.cheap and not _QUERIES.is_slow(self.text):
+            with suppress(QueryTimeout):
+                return jsonata_library.evaluate(self.text, bindings, seed, QUICK_S)
+            _QUERIES.note_slow(self.text)
+        return _ask(self.text, bindings, seed)
 
     def expect(self, value: Json, types: tuple[type, ...], wanted: str) -> Json:
         """*value*, if it is of the wanted type.
@@ -147,7 +155,7 @@ def compile_query_template(value: Json, field: str, location: str) -> Template:
 def _ask(text: str, bindings: Mapping[str, Json], seed: float) -> Json:
     """What the expression yields in the process that may be killed."""
     try:
-        kind, *rest = _WORKER.ask([text, bindings, seed, SECONDS])
+        kind, *rest = _QUERIES.ask(text, [text, bindings, seed, SECONDS])
     except GaveUp as exc:
         raise QueryError(f"D1012: Expression evaluation timeout: {SECONDS} s") from exc
     if kind == "value":
@@ -155,5 +163,5 @@ def _ask(text: str, bindings: Mapping[str, Json], seed: float) -> Json:
     raise UndefinedResult() if kind == "undefined" else QueryError(rest[0])
 
 
-#: for what is not cheap
-_WORKER = BoundedProcess("app.engine.jsonata_worker", ["1", {}, 0, 1], SECONDS)
+#: for what is not cheap, or turned out not to be quick
+_QUERIES = Costly("app.engine.jsonata_worker", ["1", {}, 0, 1], SECONDS)

@@ -1,9 +1,11 @@
 """RedriveExecution: an execution that did not succeed goes on where it failed."""
 
 import sqlite3
+from functools import partial
 
 from app.clock import Clock, to_ms
 from app.engine.conductor import Conductor
+from app.engine.costly import patiently
 from app.engine.execution import Redrive, Transition
 from app.engine.executions import Executions
 from app.engine.machines import Machines
@@ -56,7 +58,7 @@ class Redrives:
             assert restarted is not None  # noqa: S101  # it was found
             return now_ms, self._conductor.advance(connection, restarted, Redrive(), now_ms)
 
-        redriven_ms, made = await self._database.write(work)
+        redriven_ms, made = await patiently(partial(self._database.write, work))
         if made is not None:
             self._conductor.after(made)
         return {"redriveDate": redriven_ms / 1000}

@@ -17,6 +17,7 @@ Branches take turns: each enters its state before any leaves it, as AWS interlea
 
 from app.engine.branches import Branches
 from app.engine.context import Mint
+from app.engine.costly import Deferred
 from app.engine.execution import (
     ROOT,
     Due,
@@ -65,17 +66,27 @@ def step(
     signal: Signal,
     now_ms: int,
     mint: Mint,
+    entries: int | None = None,
 ) -> Transition:
     """What *signal* makes of *execution*, which itself is left as it is.
 
+    *entries* is how many states may be entered at most, beside the slice.
+
     Raises:
         StaleSignal: nothing waits for it.
+        Deferred: the answer to an expression is not there yet, and nothing comes before it.
     """
     stepping = Stepping(machine, execution, frames, now_ms, mint)
-    stepper = _Stepper(stepping)
+    stepper = _Stepper(stepping, entries)
     try:
         stepper.receive(signal)
         stepper.run()
+    except Deferred:
+        before = stepper.entered - 1
+        if before < 1 and not isinstance(signal, Start):
+            raise
+        # What comes before is done now; the state that asks gets a step of its own.
+        return step(machine, execution, frames, signal, now_ms, mint, before)
     except HistoryFull as full:
         stepping.end_full(full.previous)
     except TooManyFrames:
@@ -93,7 +104,9 @@ def abandon(execution: Execution, now_ms: int) -> Transition:
 class _Stepper:
     """Takes a signal in, and lets branches go on until all are blocked."""
 
-    def __init__(self, stepping: Stepping) -> None:
+    def __init__(self, stepping: Stepping, entries: int | None) -> None:
+        self.entered = 0  #: how many states
+        self._entries = entries
         self._stepping = stepping
         self._tasks = Tasks(stepping)
         self._branches = Branches(stepping)
@@ -198,7 +211,7 @@ class _Stepper:
                 continue  # a sibling failed, and took this branch with it
             if proceed is not None:
                 self._proceed(frame, proceed)
-            elif self._left > 0:
+            elif self._left > 0 and self.entered != self._entries:
                 self._enter(frame)
             else:
                 frame.phase, frame.wake_ms = Phase.READY, self._stepping.now_ms
@@ -206,6 +219,7 @@ class _Stepper:
 
     def _enter(self, frame: Frame) -> None:
         state = self._stepping.state(frame)
+        self.entered += 1
         self._left -= 1 + frame.input.size_bytes // SLICE_BYTES
         frame.wake_ms = None
         frame.entered_ms = self._stepping.now_ms

@@ -36,7 +36,8 @@ from app.engine.states import StateMachine
 from app.engine.step import step
 
 Chunk = Sequence[Event]
-Signals = list[tuple[Signal, int]]
+#: each with its moment, and how many states were entered then: a step may stop before a costly one
+Signals = list[tuple[Signal, int, int]]
 
 _TASKS = ("Task", "LambdaFunction", "Activity")
 _SILENT_RETRIES = 20  # between two chunks
@@ -66,21 +67,22 @@ class Replay:
     signals: Signals = field(default_factory=list)
     halted: list[Frame] = field(default_factory=list)
 
-    def made(self, signal: Signal, now_ms: int) -> Transition | None:
+    def made(self, signal: Signal, now_ms: int, entries: int = 0) -> Transition | None:
         """What the signal would make; None if nothing waits for it."""
+        run, frames = self.execution, self.frames
         try:
-            return step(self.machine, self.execution, self.frames, signal, now_ms, self.mint)
+            return step(self.machine, run, frames, signal, now_ms, self.mint, entries)
         except StaleSignal:
             return None
 
-    def receive(self, signal: Signal, now_ms: int) -> None:
+    def receive(self, signal: Signal, now_ms: int, entries: int = 0) -> None:
         """Let the signal take effect."""
         if isinstance(signal, Redrive):
             self._restart(now_ms)
-        made = self.made(signal, now_ms)
+        made = self.made(signal, now_ms, entries)
         if made is None:
             raise Unexplained(f"nothing waits for {signal}")
-        self.signals.append((signal, now_ms))
+        self.signals.append((signal, now_ms, entries))
         self.execution = made.execution
         self.events += made.events
         self.frames.apply(made)
@@ -105,8 +107,8 @@ class Replay:
 def replay(machine: StateMachine, execution: Execution, signals: Signals, mint: Mint) -> Replay:
     """All that the signals make of an execution that has not begun."""
     run = Replay(machine, execution, mint)
-    for signal, now_ms in signals:
-        run.receive(signal, now_ms)
+    for signal, now_ms, entries in signals:
+        run.receive(signal, now_ms, entries)
     return run
 
 
@@ -126,12 +128,13 @@ def signals_of(
 
 def _take(run: Replay, chunk: Chunk) -> None:
     now_ms = chunk[0][2]
+    entries = sum(event[3].endswith("StateEntered") for event in chunk)
     for _ in range(_SILENT_RETRIES):
         for signal in _candidates(run, chunk[0]):
             if isinstance(signal, TaskSubmitted | TaskSucceeded | TaskFailed):
                 _keep_alive(run, signal.frame, now_ms)
-            if isinstance(signal, Start | Redrive) or _makes(run, signal, now_ms, chunk):
-                run.receive(signal, now_ms)
+            if isinstance(signal, Start | Redrive) or _makes(run, signal, now_ms, entries, chunk):
+                run.receive(signal, now_ms, entries)
                 return
         if not _retry_in_silence(run, now_ms):
             break
@@ -173,8 +176,8 @@ def _of_task(frame: Frame, kind: str, told: dict[str, object]) -> Iterator[Signa
         yield TaskTaken(frame.id, frame.attempt, worker)
 
 
-def _makes(run: Replay, signal: Signal, now_ms: int, chunk: Chunk) -> bool:
-    made = run.made(signal, now_ms)
+def _makes(run: Replay, signal: Signal, now_ms: int, entries: int, chunk: Chunk) -> bool:
+    made = run.made(signal, now_ms, entries)
     return made is not None and _plain(made.events) == _plain(chunk)
 
 

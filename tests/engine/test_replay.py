@@ -108,7 +108,7 @@ class Story:
         self.calls_before = len(self.driver.calls)
         self.answered = {
             request_id(self.arn, signal.frame, signal.attempt)
-            for signal, _ in self.signals()
+            for signal, *_ in self.signals()
             if isinstance(signal, TaskSubmitted | TaskSucceeded | TaskFailed)
         }
         await self.driver.engine.idle()
@@ -166,7 +166,7 @@ class Story:
         assert [list(event) for event in again.events] == [list(event) for event in events]
         answers = [
             (signal.frame, signal.attempt)
-            for signal, _ in signals
+            for signal, *_ in signals
             if isinstance(signal, TaskSucceeded | TaskFailed)
         ]
         assert len(set(answers)) == len(answers)
