@@ -334,7 +334,7 @@ class Conductor:
         revision = self._machines.to_run(query, row.revision, row.test_case)
         execution = self._executions.running(query, row, revision)
         frame = SqliteFrames(query, execution).get(frame_id)
-        state = revision.machine.states[frame.state] if frame else None
+        state = revision.machine.states.get(frame.state) if frame else None
         if frame is None or not isinstance(state, Task):
             return None
         return dispatched(execution, frame, state.resource)

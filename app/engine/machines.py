@@ -4,6 +4,7 @@ A definition is a revision; executions keep the one they started with. A deleted
 as long as its executions do, so that they can still be shown by its name.
 """
 
+import logging
 import sqlite3
 import uuid
 from collections import OrderedDict
@@ -40,6 +41,8 @@ from app.errors import (
 )
 from app.sqlite import Database, Row, Work
 from app.strict_json import Json
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -426,7 +429,10 @@ class Machines:
 
     def _keep(self, row: MachineRow) -> Revision:
         machine = parse(row.definition, _rules(row.type)).machine
-        assert machine is not None  # noqa: S101  # only what parses is stored
+        if machine is None:
+            # Stored by a version that refused less. Its executions fail; others must go on.
+            log.error("a stored definition cannot be run", extra={"machine": row.name})
+            machine = StateMachine("", {})
         revision = Revision(
             row.revision,
             row.id,

@@ -259,3 +259,31 @@ async def test_a_token_answered_before_its_call_returned_counts(tmp_path: Path) 
 
     assert await driver.output(arn) == "fast"
     await driver.stop()
+
+
+async def test_a_definition_that_is_refused_by_now_stops_nobody_else(driver: Driver) -> None:
+    """A version that refuses more than the one that stored it: its executions fail, alone."""
+    old = await driver.run(only({"Type": "Wait", "Seconds": 5, "End": True}), name="old")
+    owed = await driver.run(only(parked(TimeoutSeconds=9)), name="owed")
+    other = await driver.run(only({"Type": "Wait", "Seconds": 5, "End": True}), name="other")
+    await driver.stop()
+    with sqlite3.connect(driver.directory / FILE) as database:
+        database.execute("""UPDATE revisions SET definition = '{"StartAt": "Gone"}' WHERE machine IN
+            (SELECT id FROM machines WHERE name IN ('old', 'owed'))""")
+        database.execute("UPDATE frames SET phase = 1 WHERE phase = 2")
+    database.close()
+
+    await driver.start()
+    await driver.pass_time(5)
+    await driver.pass_time(5)
+
+    assert await driver.status(other) == "SUCCEEDED"
+    assert (await driver.describe(old))["error"] == "States.Runtime"
+    assert (await driver.describe(owed))["error"] == "States.Runtime"
+    again = await driver.call("StartExecution", stateMachineArn=machine_of(old))
+    assert (await driver.describe(again["executionArn"]))["error"] == "States.Runtime"
+
+
+def machine_of(execution_arn: str) -> str:
+    """The ARN of an execution's state machine."""
+    return execution_arn.rsplit(":", 1)[0].replace(":execution:", ":stateMachine:")
