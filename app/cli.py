@@ -10,8 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from app.approvals.api_keys import api_key_entry, new_api_key
+from app.approvals.store.dynamodb.setup import create_table
+from app.aws_json import AwsRefused, AwsSilent
 from app.client import Client, find_api_key
 from app.doctor import examine
+from app.doctor_aws import dynamodb_client
 from app.engine_command import CONTEXT, Functions, engine
 from app.errors import SignoffError
 from app.main import verify_audit
@@ -31,9 +34,11 @@ app = typer.Typer(
     help="One-time approve and reject links for paused workflows.",
 )
 keys = typer.Typer(no_args_is_help=True, help="Make API keys and secret keys.")
+table = typer.Typer(no_args_is_help=True, help="Make the DynamoDB table of approvals.")
 audit = typer.Typer(no_args_is_help=True, help="Read and verify the audit.")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
+app.add_typer(table, name="table")
 
 ApprovalId = Annotated[str, typer.Argument(help="The approval's id.")]
 ApiKey = Annotated[
@@ -163,6 +168,22 @@ def audit_verify() -> None:
     )
     for note in report.notes:
         out.print(_plain(note))
+
+
+@table.command("create")
+def table_create() -> None:
+    """Make the DynamoDB table that SIGNOFF_STORE names, with TTL and point-in-time recovery."""
+    name = load_settings().table
+    if name is None:
+        raise SignoffError("SIGNOFF_STORE names no table: set it to dynamodb:TABLE.")
+    client = dynamodb_client()
+    try:
+        new = create_table(client, name)
+    except AwsRefused as exc:
+        raise SignoffError(f"DynamoDB refuses to make the table {name} ({exc.code}).") from exc
+    except AwsSilent as exc:
+        raise SignoffError(f"DynamoDB does not answer ({exc.reason}).") from exc
+    out.print(f"The table {_plain(name)} {'is made' if new else 'was there'}; it is ready.")
 
 
 @app.command()

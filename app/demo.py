@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from app.errors import StartRefused, StateMachineAlreadyExists
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret
-from app.settings import LOOPBACK, Settings, TargetKind
+from app.settings import LOOPBACK, ChannelKind, Settings, TargetKind
 from app.strict_json import Json, dumps, loads
 from app.templating import shipped_directory
 
@@ -50,6 +50,8 @@ def demo_settings(settings: Settings) -> Settings:
         update={
             "secret_keys": keys,
             "target": TargetKind.EMBEDDED,
+            "store": "sqlite",
+            "channel": ChannelKind.SMTP,
             "smtp_url": SecretStr(f"smtp://127.0.0.1:{settings.inbox_port}"),
             "mail_from": settings.mail_from or SENDER,
         }

@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -16,24 +15,17 @@ from app.approvals.channels import MailError
 from app.approvals.keyring import KeyRing
 from app.approvals.targets import TargetBusy, TargetError, TaskGone
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
+from app.channel_setting import make_channel
+from app.doctor_aws import ses_findings, table_findings
 from app.engine.store import FILE as ENGINE_FILE
 from app.errors import SignoffError, StartRefused
-from app.main import api_key_entries, event_routing, make_channel
+from app.findings import Finding
+from app.main import api_key_entries, event_routing
 from app.secrets_source import API_KEY_FILE, read_secret_keys
-from app.settings import Settings, TargetKind, load_settings
+from app.settings import ChannelKind, Settings, TargetKind, load_settings
 
 MIN_FREE_BYTES = 200 * 2**20
 PERMISSIONS = "states:SendTaskSuccess, states:SendTaskFailure and states:GetExecutionHistory"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    ok: bool
-    sentence: str
-    mend: str = ""
 
 
 async def examine() -> list[Finding]:
@@ -48,7 +40,9 @@ async def examine() -> list[Finding]:
         _api_keys(settings),
         _data_directory(settings.data_dir),
         *_databases(settings.data_dir),
+        *(await table_findings(settings, settings.table) if settings.table else ()),
         await _mail(settings),
+        *(ses_findings(settings) if settings.channel is ChannelKind.SES else ()),
         await _target(settings),
         await _events(settings),
         _base_url(settings.public_url),
@@ -104,6 +98,12 @@ def _databases(directory: Path) -> Iterator[Finding]:
         yield Finding(path.name, ok, sentence, "" if ok else "Restore it from a backup.")
 
 
+_MAIL_MENDS = {
+    ChannelKind.SMTP: "Check host, port, user and password in SIGNOFF_SMTP_URL.",
+    ChannelKind.SES: "Check the network, AWS_REGION and this role's permissions for SES.",
+}
+
+
 async def _mail(settings: Settings) -> Finding:
     try:
         channel = make_channel(settings)
@@ -112,7 +112,7 @@ async def _mail(settings: Settings) -> Finding:
     try:
         await channel.check()
     except MailError as exc:
-        mend = "Check host, port, user and password in SIGNOFF_SMTP_URL."
+        mend = _MAIL_MENDS[settings.channel]
         return Finding("mail", False, exc.message, mend)
     finally:
         await channel.close()

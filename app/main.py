@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
 from app.approvals.audit_check import AuditReport, check_audit
 from app.approvals.channels import Channel
-from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.compat_http import Callbacks
 from app.approvals.compat_link import Switches
 from app.approvals.function import SignoffFunction
@@ -37,6 +36,7 @@ from app.approvals.sweeper import Sweeper
 from app.approvals.targets import Target
 from app.approvals.targets.embedded import EmbeddedTarget
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
+from app.channel_setting import make_channel
 from app.clock import utc_now
 from app.demo import FUNCTION
 from app.engine.events import Destination, EventRouting
@@ -47,7 +47,7 @@ from app.engine.mock_file import MockFile, read_mock_file
 from app.engine.rehearsal import Rehearsal
 from app.engine.runtime import Engine
 from app.engine.store import open_database
-from app.errors import SignoffError, StartRefused
+from app.errors import SignoffError
 from app.inbox import Inbox
 from app.local_settings import LocalSettings
 from app.logs import LogLines
@@ -216,20 +216,6 @@ def api_key_entries(settings: Settings) -> tuple[str, ...]:
         return given
     key = keep_secret(settings.data_dir / API_KEY_FILE, new_api_key())
     return (api_key_entry(key),)
-
-
-def make_channel(settings: Settings) -> Channel:
-    """The way mails go out.
-
-    Raises:
-        StartRefused: a setting is missing or wrong.
-    """
-    if settings.smtp_url is None or not settings.mail_from:
-        raise StartRefused(
-            "SIGNOFF_SMTP_URL and SIGNOFF_MAIL_FROM are needed: the mail server, such as "
-            "smtp://user:password@mail.example.com:587, and the sender's address."
-        )
-    return SmtpChannel(SmtpServer.parse(settings.smtp_url.get_secret_value()))
 
 
 def _targets(

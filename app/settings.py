@@ -44,6 +44,13 @@ class CallbackGet(StrEnum):
     APPLY = "apply"  #: it decides, as with the original
 
 
+class ChannelKind(StrEnum):
+    """How mails go out."""
+
+    SMTP = "smtp"
+    SES = "ses"  #: Amazon SES's API, or what AWS_ENDPOINT_URL_SESV2 names
+
+
 class Settings(BaseSettings):
     """All options with their defaults. Times are in seconds."""
 
@@ -71,9 +78,11 @@ class Settings(BaseSettings):
 
     store: str = "sqlite"
     target: TargetKind = TargetKind.EMBEDDED
-    channel: str = "smtp"
+    channel: ChannelKind = ChannelKind.SMTP
     smtp_url: SecretStr | None = None
     mail_from: str | None = None
+    #: of SES; None: that of the sender's identity, if it has one
+    ses_configuration_set: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     templates_dir: Path | None = None
 
     default_expires_in: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
@@ -138,14 +147,7 @@ class Settings(BaseSettings):
     def _known_store(cls, value: str) -> str:
         kind, _, table = value.partition(":")
         if value != "sqlite" and (kind != "dynamodb" or not _TABLE.fullmatch(table)):
-            raise ValueError("sqlite, or dynamodb: and the name of a table, is needed")
-        return value
-
-    @field_validator("channel")
-    @classmethod
-    def _known_channel(cls, value: str) -> str:
-        if value != "smtp":
-            raise ValueError("the channel of this process is smtp")
+            raise ValueError("sqlite or dynamodb:TABLE is needed")
         return value
 
     @field_validator("time_zone")

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.ses.models import ses_backends
 
-from app.approvals.store.dynamodb.definition import table_definition
+from app.approvals.store.dynamodb.setup import create_table
 from app.aws_json import AwsJsonClient
+from tests.approvals.channels.ses_server import ses_client
 from tests.approvals.store.factories import dynamodb_client
 from tests.approvals.store.moto import moto_url
 from tests.faults.rounds import ask, check, click, create_machine, settled
@@ -19,7 +21,7 @@ PARK = ("--function", "park=tests.faults.functions:park")
 def table() -> AwsJsonClient:
     """A client of moto's DynamoDB, where there is an empty table "walk"."""
     client = dynamodb_client(moto_url())
-    client.call("CreateTable", table_definition("walk"))
+    create_table(client, "walk")
     return client
 
 
@@ -41,6 +43,8 @@ def services(
         "SIGNOFF_TARGET": "aws",
         "AWS_ENDPOINT_URL_SFN": engine.engine_url,
         "AWS_ENDPOINT_URL_DYNAMODB": moto_url(),
+        "SIGNOFF_CHANNEL": "ses",
+        "AWS_ENDPOINT_URL_SESV2": moto_url(),
     }
     one = SignoffProcess(("serve",), tmp_path / "one", environment=environment)
     two = SignoffProcess(
@@ -57,9 +61,13 @@ def services(
 
 def test_two_services_share_a_table(services: list[SignoffProcess], engine: SignoffProcess) -> None:
     """One mints, the other shows it; a click is told to the workflow, a kill loses nothing."""
+    ses_client(moto_url()).create_email_identity(EmailIdentity="signoff@example.com")
+    sent = ses_backends["123456789012"]["us-east-1"].sent_messages
+    before = len(sent)
     machine_arn = create_machine(engine)
     one, two = services
     asked = [ask(one, engine, machine_arn) for _ in range(2)]
+    wait_for(lambda: len(sent) == before + 2)
 
     click(asked[0], "approve")
     one.kill()

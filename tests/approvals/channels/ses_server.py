@@ -1,0 +1,119 @@
+"""An HTTP endpoint that takes mail as SES's API does, and refuses what it is told to."""
+
+import json
+import threading
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+Answer = tuple[int, str, str]  #: status, error code, message
+
+
+@dataclass
+class FakeSes:
+    """What was sent, and what is answered."""
+
+    taken: list[Mapping[str, Any]] = field(default_factory=list)
+    refusals: dict[str, list[Answer]] = field(default_factory=dict)  #: by recipient; "" for all
+    account: Mapping[str, Any] | Answer = field(default_factory=lambda: {"SendingEnabled": True})
+    #: answers to other questions, by path
+    told: dict[str, Mapping[str, Any] | Answer] = field(default_factory=dict)
+    hang_up: int = 0  #: how often to take a mail and cut the line instead of answering
+    calls: int = 0
+
+    def mails(self) -> list[tuple[str, str, bytes]]:
+        """Sender, recipient and bytes of each."""
+        return [
+            (
+                mail["FromEmailAddress"],
+                mail["Destination"]["ToAddresses"][0],
+                b64decode(mail["Content"]["Raw"]["Data"]),
+            )
+            for mail in self.taken
+        ]
+
+    def take(self, mail: Mapping[str, Any]) -> Answer | None:
+        """What is wrong with it, if anything."""
+        self.calls += 1
+        [recipient] = mail["Destination"]["ToAddresses"]
+        for whom in (recipient, ""):
+            if self.refusals.get(whom):
+                answers = self.refusals[whom]
+                return answers.pop(0) if len(answers) > 1 else answers[0]
+        self.taken.append(mail)
+        return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    ses: FakeSes
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        mail = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        fault = self.server.ses.take(mail)
+        if fault is None and self.server.ses.hang_up:
+            self.server.ses.hang_up -= 1
+            self.close_connection = True
+            return
+        self._answer(fault or {"MessageId": "0100"})
+
+    def do_GET(self) -> None:
+        ses = self.server.ses
+        nothing = (404, "NotFoundException", "There is none.")
+        is_account = self.path == "/v2/email/account"
+        self._answer(ses.account if is_account else ses.told.get(self.path, nothing))
+
+    def _answer(self, answer: Mapping[str, Any] | Answer) -> None:
+        if isinstance(answer, tuple):
+            status, code, message = answer
+            content = json.dumps({"message": message}).encode()
+        else:
+            status, code, content = 200, "", json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        if code:
+            self.send_header("x-amzn-ErrorType", code)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving_ses(ses: FakeSes) -> Iterator[str]:
+    """The address at which *ses* answers."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.ses = ses
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def ses_client(url: str, *, read_s: float = 5) -> Any:
+    """A client of the SES at *url*."""
+    return boto3.client(
+        "sesv2",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(read_timeout=read_s, retries={"total_max_attempts": 1, "mode": "standard"}),
+    )
