@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app.errors import InvalidArn
 
 STATE_MACHINE, EXECUTION, ACTIVITY = "stateMachine", "execution", "activity"
+MAP_RUN = "mapRun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,25 @@ class Arns:
     def express(self, machine: str, name: str, run: str) -> str:
         """An Express execution's ARN; *run* tells those of the same name apart."""
         return f"arn:aws:states:{self.region}:{self.account}:express:{machine}:{name}:{run}"
+
+    def child(self, machine: str, name: str, *, express: bool) -> str:
+        """The ARN of a Map Run's child; *machine* has the run's label behind a slash."""
+        return self.express(machine, name, name) if express else self.execution(machine, name)
+
+    def map_run(self, machine: str, run: str) -> str:
+        """A Map Run's ARN; *run* is its label, a colon and a UUID."""
+        return f"arn:aws:states:{self.region}:{self.account}:{MAP_RUN}:{machine}/{run}"
+
+    def map_run_name(self, arn: str) -> str | None:
+        """What a Map Run's ARN ends with; None if such an ARN names nothing here.
+
+        Raises:
+            InvalidArn: it is no Map Run's ARN.
+        """
+        names = self._names(arn, MAP_RUN)
+        if not names or len(names) != 2:
+            return None
+        return f"{names[0].partition('/')[2]}:{names[1]}"
 
     def activity(self, name: str) -> str:
         """An activity's ARN."""

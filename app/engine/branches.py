@@ -116,6 +116,9 @@ class Branches:
         stepping = self._stepping
         if frame.phase is Phase.FORKED:
             self.abort(frame)
+        if frame.run is not None:
+            stepping.note(frame, "MapRunAborted", None)
+            stepping.made.forsaken.append(frame.run)
         if frame.phase is not Phase.READY:
             kind = stepping.state(frame).type + "StateAborted"
             stepping.emit(kind, None, frame.last_event)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of, end_of
@@ -30,7 +31,6 @@ from app.engine.execution import (
     StaleSignal,
     Status,
     Stop,
-    StoredFrames,
     TaskSignal,
     TaskSubmitted,
     TaskTaken,
@@ -67,6 +67,21 @@ PAUSE_S = 1.0  #: after the store refused
 _DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
 _NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
 _OWED = "SELECT key FROM frames WHERE phase = 1 LIMIT ?"
+
+
+class Companion(Protocol):
+    """Whoever has more to do with transitions than to store them."""
+
+    def follow(
+        self, connection: sqlite3.Connection, revision: Revision, made: Transition, now_ms: int
+    ) -> None:
+        """What belongs into the write that stores a transition."""
+
+    def after(self, made: Transition) -> None:
+        """What follows once it is committed."""
+
+    async def idle(self) -> bool:
+        """Return when nothing is under way; whether anything was."""
 
 
 def _nobody_waits(_activity: int) -> None:
@@ -107,6 +122,7 @@ class Conductor:
         self._rests_until_ms = 0  # what the loop waits for
         self._loop: asyncio.Task[None] | None = None
         self.on_logged: Callable[[], None] = _nobody_writes  #: told that log lines may be owed
+        self.companion: Companion | None = None
         self.on_queued: Callable[[int], None] = _nobody_waits  #: told whose task waits for a worker
 
     async def start(self) -> None:
@@ -130,6 +146,8 @@ class Conductor:
             await self._dispatcher.idle()
             await self._cancelling.idle()
             served = await self.serve_due()
+            if self.companion is not None and await self.companion.idle():
+                continue
             if not served and not self._dispatcher.busy:
                 return
 
@@ -199,22 +217,27 @@ class Conductor:
             # A fault of ours. Trying again would fail again, for ever; other executions go on.
             log.exception("an execution could not be stepped", extra={"execution": execution.arn})
             made = abandon(execution, now_ms)
-        self._save(connection, revision, made)
+        self._save(connection, revision, made, now_ms)
         if not made.ended and revision.machine_id in self._machines.deleting:
             # Its machine was deleted: AWS ends executions at their next transition.
-            made = step(revision.machine, made.execution, StoredFrames(), Stop(), now_ms, mint)
-            self._save(connection, revision, made)
+            frames = SqliteFrames(within(connection), made.execution)
+            made = step(revision.machine, made.execution, frames, Stop(), now_ms, mint)
+            self._save(connection, revision, made, now_ms)
         if made.ended:
             made.woke = wake_parent(connection, execution.id)
             self._machines.finish_deleting(connection, revision.machine_id)
-        if self._changes.wanted:
+        if self._changes.wanted and ":express:" not in execution.arn:
             self._changes.record(connection, signal, made)
         return made
 
-    def _save(self, connection: sqlite3.Connection, revision: Revision, made: Transition) -> None:
+    def _save(
+        self, connection: sqlite3.Connection, revision: Revision, made: Transition, now_ms: int
+    ) -> None:
         save(connection, made)
         if revision.logging is not None:
             self._logged.note(connection, revision.logging, made)
+        if self.companion is not None:
+            self.companion.follow(connection, revision, made, now_ms)
 
     def after(self, made: Transition) -> None:
         """What follows from a committed transition."""
@@ -226,6 +249,8 @@ class Conductor:
             self._cancelling.go()
         if made.woke:
             self._wake.set()
+        if self.companion is not None:
+            self.companion.after(made)
         if made.ended:
             status = made.execution.status.value
             self._meter.count("signoff_executions_ended", status=status)

@@ -11,6 +11,7 @@ from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Protocol
 
+from app.engine.distribution import BegunRun
 from app.engine.payload import EMPTY, Payload
 from app.engine.resource import Resource
 from app.errors import SignoffError
@@ -43,6 +44,7 @@ class Phase(IntEnum):
     DONE = 6  #: for its siblings; its input is the branch's output
     QUEUED = 7  #: for a worker to take its activity's task
     WAITING = 8  #: for room among its siblings: an iteration that has not begun
+    MAPPING = 9  #: for its Map Run
 
 
 @dataclass(slots=True)
@@ -62,6 +64,7 @@ class Execution:
     region: str = "us-east-1"
     #: the version and alias it was started through, as history and answers show them
     started_as: Mapping[str, str] = field(default_factory=dict)
+    map_run: int | None = None  #: the id of the Map Run whose child it is
     status: Status = Status.RUNNING
     redrives: int = 0  #: how many there were
     redriven_ms: int | None = None  #: when the last of them was
@@ -106,6 +109,8 @@ class Frame:
     first: int = 0  #: ...and the id of the first; the others follow it
     item: Payload | None = None  #: ``$$.Map.Item`` of an iteration
     variables: Mapping[str, Json] = field(default_factory=lambda: NO_VARIABLES)
+    run: str | None = None  #: the Map Run it waits for: what its ARN ends with
+    run_redrives: int = 0  #: how often that was redriven
 
     def due_ms(self, execution: Execution) -> int | None:
         """The next moment at which something happens by itself."""
@@ -122,8 +127,8 @@ class Frame:
     def rest(self) -> None:
         """Forget what the state that is left waited for."""
         self.wake_ms = self.timeout_ms = self.heartbeat_ms = self.heartbeat_s = None
-        self.arguments = self.timeout_s = self.activity = None
         self.poll_ms = self.job = self.role_arn = self.told = None
+        self.arguments = self.timeout_s = self.activity = self.run = None
 
 
 class Frames(Protocol):
@@ -179,6 +184,9 @@ class StoredFrames:
 @dataclass(frozen=True, slots=True)
 class Start:
     """It begins."""
+
+    start_at: str | None = None  #: the processor's first state, in a child of a Map Run
+    item: Payload | None = None  #: ``$$.Map.Item`` of such a child
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +257,19 @@ class Stop:
     cause: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MapRunEnded:
+    """The Map Run that a frame waits for ended: with the Map's result, or without success."""
+
+    frame: int
+    run: str
+    output: Payload | None
+    error: str | None = None
+    cause: str | None = None
+
+
 TaskSignal = TaskSubmitted | TaskSucceeded | TaskFailed | TaskHeartbeat
-Signal = Start | Redrive | Due | Stop | TaskTaken | TaskSignal
+Signal = Start | Redrive | Due | Stop | TaskTaken | MapRunEnded | TaskSignal
 
 
 class StaleSignal(SignoffError):
@@ -306,3 +325,6 @@ class Transition:
     woke: bool = False  #: a task elsewhere waited for its end, and is due now
     aborted: list[Dispatch] = field(default_factory=list)  #: jobs that nobody waits for any more
     halted: list[Frame] = field(default_factory=list)  #: where it stood, if it did not succeed
+    begun: list[BegunRun] = field(default_factory=list)  #: Map Runs, by name:
+    redriven: list[str] = field(default_factory=list)  #: that go on
+    forsaken: list[str] = field(default_factory=list)  #: that nothing waits for any more

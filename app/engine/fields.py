@@ -111,6 +111,10 @@ class Fields:
                 name,
             )
 
+    def count(self, name: str, least: int, most: int) -> int | Query | None:
+        """An integer within limits, or an expression that yields one."""
+        return self.query(name) or self.integer(name, least, most)
+
     def number(self, name: str, least: float, most: float) -> float | None:
         """A number within limits."""
         value = self.values.get(name)
@@ -149,6 +153,13 @@ class Fields:
     def reference_path(self, name: str) -> Path | None:
         """A reference path."""
         return self._path(name, compile_reference_path, "Value is not a Reference Path")
+
+    def unless_whole(self, name: str, read: "Callable[[str], Path | None]") -> Path | None:
+        """What *read* reads, unless the field is absent, null or ``$``.
+
+        ``$`` is the default and changes nothing; null has a meaning of its own.
+        """
+        return None if self.values.get(name) in (None, "$") else read(name)
 
     def _path(self, name: str, compiled: Callable[[str], Path], message: str) -> Path | None:
         text = self.text(name)

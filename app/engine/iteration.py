@@ -31,13 +31,15 @@ class Map(State):
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Iterate."""
         data = self.flow.effective(raw, scope)
+        return Iterate(self._items(raw, data, scope), self._limit(data, scope) or DEFAULT_AT_ONCE)
+
+    def _items(self, raw: Payload, data: Payload, scope: Scope) -> Payload:
         if self.items is not None:
-            items = Payload(self._queried(self.items, raw, scope))
-            return Iterate(items, self._at_once(data, scope))
+            return Payload(self._queried(self.items, raw, scope))
         items = data if self.items_path is None else select(self.items_path, data, scope)
         if not isinstance(items.value, list):
             raise RuntimeFailure(self._no_array(items))
-        return Iterate(items, self._at_once(data, scope))
+        return items
 
     def _queried(self, items: Template, raw: Payload, scope: Scope) -> Json:
         found = items.evaluate(self.flow.view(raw, scope), scope)
@@ -49,13 +51,13 @@ class Map(State):
         shown = self.items_path.text.replace("$$", "$", 1)  # AWS shows no second dollar
         return f'Reference path "{shown}" must point to array.'
 
-    def _at_once(self, data: Payload, scope: Scope) -> int:
+    def _limit(self, data: Payload, scope: Scope) -> int:
         limit = self.max_concurrency
         if isinstance(limit, Query):
             limit = queried_number(limit, data, 0, scope)
         elif isinstance(limit, Path):
             limit = whole_number("MaxConcurrencyPath", limit, data, scope)
-        return limit or DEFAULT_AT_ONCE
+        return limit
 
     def given(self, raw: Payload, item: Mapping[str, Json], scope: Scope) -> Payload:
         """What an iteration starts with; *scope* knows the item too.

@@ -14,10 +14,9 @@ from app.engine.choice import Test as Condition
 from app.engine.failures import ALL
 from app.engine.fields import Fields
 from app.engine.flow import Flow, PathFlow, QueryFlow, Use
-from app.engine.iteration import Map
-from app.engine.paths import Path
+from app.engine.map_parsing import DISTRIBUTED_FIELDS, ReadBranch, read_map
 from app.engine.payload import Payload
-from app.engine.queries import Query, is_query
+from app.engine.queries import is_query
 from app.engine.resource import Family, Pattern, Resource, parse_resource
 from app.engine.retry import MAX_DELAY_S, Catcher, Retrier
 from app.engine.states import (
@@ -32,11 +31,8 @@ from app.engine.states import (
     Task,
     Wait,
 )
-from app.engine.templates import Constant, Template
+from app.engine.templates import Constant
 from app.strict_json import Json
-
-#: reads a nested machine (a branch); gives the name of its first state
-ReadBranch = Callable[[Fields], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +83,16 @@ def _flow(fields: Fields, kind: "_Type") -> Flow:
             use=Use.RESULT if "Retry" in kind.fields else Use.NONE,
         )
     return PathFlow(
-        input_path=_unless_whole(fields, "InputPath", fields.path),
+        input_path=fields.unless_whole("InputPath", fields.path),
         drop_input=values.get("InputPath", "") is None,
-        parameters=fields.template("Parameters") if kind.read is not _map else None,
+        parameters=fields.template("Parameters") if kind.read is not read_map else None,
         result_selector=fields.template("ResultSelector"),
-        result_path=_unless_whole(fields, "ResultPath", fields.reference_path),
+        result_path=fields.unless_whole("ResultPath", fields.reference_path),
         drop_result=values.get("ResultPath", "") is None,
-        output_path=_unless_whole(fields, "OutputPath", fields.path),
+        output_path=fields.unless_whole("OutputPath", fields.path),
         drop_output=values.get("OutputPath", "") is None,
         assign=fields.assignment("Assign"),
     )
-
-
-def _unless_whole(fields: Fields, name: str, read: Callable[[str], Path | None]) -> Path | None:
-    # ``$`` is the default and changes nothing; null has a meaning of its own.
-    return None if fields.values.get(name) in (None, "$") else read(name)
 
 
 def _next(fields: Fields) -> str | None:
@@ -184,7 +175,7 @@ def _caught(entry: Fields) -> Flow:
     if entry.jsonata:
         return QueryFlow(output=entry.template("Output"), assign=assign, use=Use.ERROR)
     return PathFlow(
-        result_path=_unless_whole(entry, "ResultPath", entry.reference_path),
+        result_path=entry.unless_whole("ResultPath", entry.reference_path),
         drop_result=entry.values.get("ResultPath", "") is None,
         assign=assign,
     )
@@ -228,7 +219,7 @@ def _wait(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
         fields.fault(f"Exactly one of these fields is required: [{', '.join(names)}]")
     return Wait(
         **shared,
-        seconds=fields.path("SecondsPath") or _number(fields, "Seconds", 0),
+        seconds=fields.path("SecondsPath") or fields.count("Seconds", 0, MAX_SECONDS),
         timestamp=fields.path("TimestampPath")
         or fields.query("Timestamp")
         or fields.timestamp("Timestamp"),
@@ -239,8 +230,8 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     fields.require("Resource")
     fields.at_most_one("TimeoutSeconds", "TimeoutSecondsPath")
     fields.at_most_one("HeartbeatSeconds", "HeartbeatSecondsPath")
-    timeout_s = _number(fields, "TimeoutSeconds", 1)
-    heartbeat_s = _number(fields, "HeartbeatSeconds", 1)
+    timeout_s = fields.count("TimeoutSeconds", 1, MAX_SECONDS)
+    heartbeat_s = fields.count("HeartbeatSeconds", 1, MAX_SECONDS)
     if isinstance(timeout_s, int) and isinstance(heartbeat_s, int) and heartbeat_s >= timeout_s:
         fields.fault("HeartbeatSeconds must be smaller than TimeoutSeconds", "HeartbeatSeconds")
     resource = _resource(fields) or _NO_RESOURCE
@@ -252,10 +243,6 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
         heartbeat=fields.path("HeartbeatSecondsPath") or heartbeat_s,
         credentials=fields.template("Credentials"),
     )
-
-
-def _number(fields: Fields, name: str, least: int) -> int | Query | None:
-    return fields.query(name) or fields.integer(name, least, MAX_SECONDS)
 
 
 _NO_RESOURCE = Resource("", Family.SERVICE, "", "")  # of a definition that is refused
@@ -292,54 +279,6 @@ def _parallel(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) -
     fields.require("Branches")
     branches = [read_branch(branch) for branch in fields.objects("Branches", required=True)]
     return Parallel(**shared, branches=tuple(start for start in branches if start))
-
-
-def _map(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) -> State:
-    for names in _MAP_CHOICES:
-        fields.at_most_one(*names)
-    processor = fields.nested("Iterator" if "Iterator" in fields.values else "ItemProcessor")
-    if processor is None:
-        fields.require("ItemProcessor")
-    elif _is_distributed(processor):
-        fields.fault("The processor mode DISTRIBUTED is not available", "ItemProcessor")
-    else:
-        fields.only(_TYPES["Map"].allowed(fields.jsonata) - _DISTRIBUTED_MAP | _COMMON)
-    selector = fields.template("ItemSelector") or fields.template("Parameters")
-    return Map(
-        **shared,
-        start_at=(read_branch(processor) if processor else None) or "",
-        items=_items(fields),
-        items_path=_unless_whole(fields, "ItemsPath", fields.path),
-        item_selector=selector,
-        max_concurrency=fields.path("MaxConcurrencyPath")
-        or _number(fields, "MaxConcurrency", 0)
-        or 0,
-    )
-
-
-def _items(fields: Fields) -> Template | None:
-    items = fields.template("Items")
-    literal = fields.values.get("Items", [])
-    if not isinstance(items, Query) and not isinstance(literal, list):
-        fields.fault("Expected value of type Array", "Items")
-    return items
-
-
-_MAP_CHOICES = (
-    ("ItemProcessor", "Iterator"),
-    ("ItemSelector", "Parameters"),
-    ("MaxConcurrency", "MaxConcurrencyPath"),
-    ("ToleratedFailureCount", "ToleratedFailureCountPath"),
-    ("ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
-)
-
-
-def _is_distributed(processor: Fields) -> bool:
-    config = processor.nested("ProcessorConfig")
-    if config is None:
-        return False
-    config.only({"Mode", "ExecutionType"})
-    return config.one_of("Mode", ("INLINE", "DISTRIBUTED")) == "DISTRIBUTED"
 
 
 # Choice
@@ -439,18 +378,6 @@ _INLINE_MAP = _HANDLED | {
     "MaxConcurrency",
     "MaxConcurrencyPath",
 }
-_DISTRIBUTED_MAP = frozenset(
-    {
-        "ItemReader",
-        "ItemBatcher",
-        "ResultWriter",
-        "Label",
-        "ToleratedFailureCount",
-        "ToleratedFailureCountPath",
-        "ToleratedFailurePercentage",
-        "ToleratedFailurePercentagePath",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,5 +425,5 @@ _TYPES: Mapping[str, _Type] = {
     "Fail": _Type(_fail, frozenset({"Error", "ErrorPath", "Cause", "CausePath"})),
     "Choice": _Type(_choice, _IN_OUT | _ASSIGN | {"Choices", "Default"}, _OUTPUT),
     "Parallel": _Type(_parallel, _HANDLED | {"Branches"}, _CALL),
-    "Map": _Type(_map, _INLINE_MAP | _DISTRIBUTED_MAP, frozenset({"Items", "Output"})),
+    "Map": _Type(read_map, _INLINE_MAP | DISTRIBUTED_FIELDS, frozenset({"Items", "Output"})),
 }

@@ -33,7 +33,8 @@ class Recovery:
             failure = self._evaluation_failed(frame, state, failure)
         if self._retry(frame, state, failure):
             return None
-        if frame.phase is Phase.FORKED or (state.forks and failure.error == QUERY_EVALUATION_ERROR):
+        forked = frame.phase in (Phase.FORKED, Phase.MAPPING)
+        if forked or (state.forks and failure.error == QUERY_EVALUATION_ERROR):
             self._stepping.note(frame, state.type + "StateFailed", None)
         position = first_match(state.catch, failure)
         if position is None:

@@ -51,6 +51,8 @@ class Redrives:
             reason = self._executions.why_not_redrivable(row, now_ms, query)
             if reason is not None:
                 raise ExecutionNotRedrivable(reason)
+            if row.map_run is not None:
+                raise ExecutionNotRedrivable("Execution can be redriven by its Map Run only")
             revision = self._machines.to_run(query, row.revision)
             timeout_ms = now_ms + duration_ms(revision)
             restart_execution(connection, row.id, timeout_ms, now_ms, client_token)

@@ -27,7 +27,8 @@ DEFAULT_PAGE, MAX_PAGE = 100, 1_000
 MAX_NAME_CHARS = 80
 ALIAS_NAME = r"^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$"
 
-_FORBIDDEN = re.compile(
+#: what AWS allows in no name
+FORBIDDEN = re.compile(
     r"""[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff\U0010ffff]"""
 )
 
@@ -38,7 +39,7 @@ def check_name(name: str) -> None:
     Raises:
         InvalidName
     """
-    if not 1 <= len(name) <= MAX_NAME_CHARS or _FORBIDDEN.search(name):
+    if not 1 <= len(name) <= MAX_NAME_CHARS or FORBIDDEN.search(name):
         raise InvalidName(f"Invalid Name: '{name[:300]}'")
 
 
@@ -157,7 +158,7 @@ class Member:
 
     def faults(self, value: Json) -> Iterator[str]:
         """The constraints that *value* breaks."""
-        size, what = (value, "value") if self.kind is int else (_length(value), "length")
+        size, what = (value, "value") if self.kind in (int, float) else (_length(value), "length")
         if self.least is not None and size < self.least:
             yield f"Member must have {what} greater than or equal to {self.least}"
         if self.most is not None and size > self.most:
@@ -322,6 +323,14 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "reverseOrder": _FLAG,
         "includeExecutionData": _FLAG,
     },
+    "DescribeMapRun": {"mapRunArn": _LONG_ARN},
+    "ListMapRuns": {"executionArn": _ARN, "maxResults": _PAGE, "nextToken": _PAGE_TOKEN},
+    "UpdateMapRun": {
+        "mapRunArn": _LONG_ARN,
+        "maxConcurrency": _COUNT,
+        "toleratedFailurePercentage": Member(float, 0, 100),
+        "toleratedFailureCount": _COUNT,
+    },
     "SendTaskSuccess": {
         "taskToken": _TOKEN,
         "output": _text(262_144, required=True, sensitive=True),
@@ -397,7 +406,8 @@ def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
         if member.required:
             yield f"Value at '{name}' failed to satisfy constraint: Member must not be null"
         return
-    if not isinstance(value, member.kind) or (isinstance(value, bool) and member.kind is int):
+    kind = int | float if member.kind is float else member.kind
+    if not isinstance(value, kind) or (isinstance(value, bool) and member.kind is not bool):
         raise SerializationException(f"The value of '{name}' is of the wrong type.")
     within = _items_faults(name, member.items, value) if member.items is not None else []
     for fault in member.faults(value):

@@ -25,7 +25,10 @@ BUDGET_S = 0.003  #: how long one transaction may work
 PAUSE_S = 0.01  #: between two transactions, for others
 HISTORY_ROWS = 20  #: removed at once; each holds the events of one step
 
-_CLOSED = "SELECT id FROM executions WHERE stopped_ms < ? ORDER BY stopped_ms LIMIT 1"
+# What the children of a Map Run gave is needed until the run is over.
+_CLOSED = """SELECT id FROM executions AS e WHERE stopped_ms < ?
+    AND NOT EXISTS (SELECT 1 FROM map_runs WHERE id = -e.machine AND stage < 3)
+    ORDER BY stopped_ms LIMIT 1"""
 _FORGET = (
     "DELETE FROM executions WHERE id = ?",
     "DELETE FROM halted WHERE execution = ?",

@@ -33,6 +33,8 @@ from app.engine.logs.configuration import logging_of
 from app.engine.logs.cursors import LogCursors
 from app.engine.logs.delivery import LogDelivery
 from app.engine.machines import STANDARD, Chosen, Machines, Revision
+from app.engine.map_run_requests import MapRunRequests
+from app.engine.map_runs import MapRuns
 from app.engine.parents import add_parent, is_parent
 from app.engine.payload import Payload
 from app.engine.publishing import Publishing
@@ -53,6 +55,7 @@ from app.engine.resources import Resources
 from app.engine.resources.clients import AwsClients
 from app.engine.resources.connector import Surroundings
 from app.engine.retention import DEFAULT_S, Retention
+from app.engine.s3 import Objects
 from app.engine.starting import new_execution
 from app.engine.state_tests import StateTests
 from app.engine.store import RUNNING, insert_execution, token_key, within
@@ -117,6 +120,15 @@ class Engine:
             clock,
             meter,
         )
+        self._map_runs = MapRuns(
+            database,
+            self._machines,
+            self._executions,
+            self._conductor,
+            self._tokens,
+            Objects(clients),
+            clock,
+        )
         self._tags = Tags(database, self.arns)
         self.retention = Retention(database, clock, retention_s)
         self._lock: DirectoryLock | None = None
@@ -133,17 +145,16 @@ class Engine:
         )
         redrives = Redrives(database, self._machines, self._executions, self._conductor, clock)
         tests = StateTests(self.arns, resources, clock)
-        versions = Versions(database, self.arns, self._machines, pages, clock)
-        aliases = Aliases(database, self.arns, self._machines, pages, clock)
         parts = (
             self,
             self._tags,
             self._activities,
-            versions,
-            aliases,
+            Versions(database, self.arns, self._machines, pages, clock),
+            Aliases(database, self.arns, self._machines, pages, clock),
             self._express,
             tests,
             redrives,
+            MapRunRequests(database, self.arns, self._executions, self._map_runs, pages),
         )
         #: what answers each operation; called with the members that `checked` gives
         self.verbs: Mapping[str, Verb] = {
@@ -166,11 +177,13 @@ class Engine:
         self.logs.start()
         await self._conductor.start()
         self.retention.start()
+        self._map_runs.start()
 
     async def stop(self) -> None:
         """Stop serving and calling. What waits, waits in the database."""
         await self.retention.stop()
         await self._express.stop()
+        await self._map_runs.stop()
         await self._conductor.stop()
         for delivery in self._deliveries:
             await delivery.stop()
@@ -405,9 +418,14 @@ class Engine:
         max_results: int | None = None,
         next_token: str | None = None,
     ) -> Json:
-        """The executions of a state machine, newest first, page by page."""
+        """The executions of a state machine or a Map Run, newest first, page by page."""
         return self._executions.list_page(
-            state_machine_arn, status_filter, redrive_filter, max_results, next_token
+            state_machine_arn,
+            map_run_arn,
+            status_filter,
+            redrive_filter,
+            max_results,
+            next_token,
         )
 
     async def get_execution_history(

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from app.clock import to_ms
 from app.engine.choice import Test as Condition
+from app.engine.distribution import Distribute
 from app.engine.failures import NO_CHOICE_MATCHED, EvaluationFailure, RuntimeFailure
 from app.engine.flow import Flow, Outcome, Scope, select
 from app.engine.paths import Path, PathError
@@ -81,7 +82,7 @@ class Raise:
     cause: str | None
 
 
-Want = Proceed | Sleep | Call | Fork | Iterate | Raise
+Want = Proceed | Sleep | Call | Fork | Iterate | Distribute | Raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,21 +9,21 @@ Rules this file keeps:
    that an endless loop starves nobody.
 3. A state wants; the stepper does. It knows no state type but by what it wants.
 
-`Tasks`, `Branches` and `Recovery` do their part and say what came of it: a result, a failure, or
-nothing yet. Going on from there is the stepper's alone.
-
-Branches take turns: each enters its state before any leaves it, as AWS interleaves them.
+`Tasks`, `Branches`, `Runs` and `Recovery` do their part and say what came of it: a result, a
+failure, or nothing yet. Going on from there is the stepper's alone.
 """
 
 from app.engine.branches import Branches
 from app.engine.context import Mint
 from app.engine.costly import Deferred
+from app.engine.distribution import Distribute
 from app.engine.execution import (
     ROOT,
     Due,
     Execution,
     Frame,
     Frames,
+    MapRunEnded,
     Phase,
     Redrive,
     Signal,
@@ -39,6 +39,7 @@ from app.engine.failures import HEARTBEAT_TIMEOUT, RUNTIME, TIMEOUT, SizeFailure
 from app.engine.history import Details, failed
 from app.engine.payload import Payload
 from app.engine.recovery import Caught, Recovery
+from app.engine.runs import Runs
 from app.engine.states import (
     Call,
     Fork,
@@ -110,6 +111,7 @@ class _Stepper:
         self._stepping = stepping
         self._tasks = Tasks(stepping)
         self._branches = Branches(stepping)
+        self._runs = Runs(stepping)
         self._recovery = Recovery(stepping, self._branches)
         self._left = SLICE
 
@@ -122,13 +124,16 @@ class _Stepper:
             raise StaleSignal()
         match signal:
             case Start():
-                self._start()
+                self._start(signal)
             case Due(frame_id):
                 self._due(frame_id)
             case Redrive():
                 self._redrive()
             case TaskTaken():
                 self._tasks.taken(signal)
+            case MapRunEnded():
+                frame = self._runs.awaited(signal)
+                self._follow(frame, self._runs.ended(frame, signal))
             case Stop(error, cause):
                 stepping.end(Status.ABORTED, "ExecutionAborted", failed(error, cause), 0)
                 stepping.execution.error, stepping.execution.cause = error, cause
@@ -136,12 +141,13 @@ class _Stepper:
                 frame = self._tasks.awaited(signal)
                 self._follow(frame, self._tasks.answered(frame, signal))
 
-    def _start(self) -> None:
+    def _start(self, signal: Start) -> None:
         stepping, run = self._stepping, self._stepping.execution
         started = {"input": run.input.text, "roleArn": run.role_arn, **run.started_as}
         stepping.emit("ExecutionStarted", started, 0)
         # AWS gives the first state's event no predecessor either.
-        stepping.add(0, 0, stepping.machine.start_at, run.input, last_event=0)
+        start_at = signal.start_at or stepping.machine.start_at
+        stepping.add(0, 0, start_at, run.input, last_event=0).item = signal.item
 
     def _redrive(self) -> None:
         run = self._stepping.execution
@@ -160,6 +166,8 @@ class _Stepper:
         if frame.phase is Phase.FORKED and frame.branches:
             for branch in stepping.tree.children(frame):
                 self._take_up(stepping.tree.get(branch.id) or branch, event)
+        elif frame.phase is Phase.MAPPING:
+            self._runs.redriven(frame)
         elif frame.phase is Phase.READY:
             stepping.queue.append((frame, None))
         else:
@@ -261,6 +269,8 @@ class _Stepper:
                 self._branches.fork(frame, state, want)
             case Iterate():
                 self._follow(frame, self._branches.iterate(frame, want))
+            case Distribute():
+                self._follow(frame, self._runs.begin(frame, want))
             case Raise(error, cause):
                 self._fail(frame, StateFailure(error, cause))
 

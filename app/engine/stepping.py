@@ -89,7 +89,7 @@ class Stepping:
         """What the state's expressions see."""
         return self.scopes.of(frame, state, self.now_ms)
 
-    def add(self, parent: int, index: int, state: str, given: Payload, last_event: int) -> None:
+    def add(self, parent: int, index: int, state: str, given: Payload, last_event: int) -> Frame:
         """A new branch, which can go on.
 
         Raises:
@@ -97,6 +97,7 @@ class Stepping:
         """
         frame = self.tree.add(parent, index, state, given, last_event)
         self.queue.append((frame, None))
+        return frame
 
     def remove(self, branches: list[Frame]) -> None:
         """Forget branches, the calls they owe, and the jobs they wait for."""
@@ -142,3 +143,4 @@ class Stepping:
         if status is not Status.SUCCEEDED:
             self.made.halted = self.halting.frames()
             self._abort_jobs(self.made.halted)
+            self.made.forsaken += [frame.run for frame in self.made.halted if frame.run]

@@ -33,7 +33,15 @@ from app.sqlite import Database, Row
 
 FILE = "engine.sqlite3"
 #: what makes the newest schema, in order
-SCRIPTS = ("schema.sql", "rehearsal.sql", "events.sql", "retention.sql", "jobs.sql", "logs.sql")
+SCRIPTS = (
+    "schema.sql",
+    "rehearsal.sql",
+    "events.sql",
+    "retention.sql",
+    "jobs.sql",
+    "logs.sql",
+    "map_runs.sql",
+)
 APPLICATION_ID = 0x5_1607_E  # "signoff engine", so that no other program's file is opened
 ID_BITS = 17  #: of a key: frame and event ids are below 131,072
 _COMPRESS_FROM = 1_024  # bytes; below, the time is worth more than the space
@@ -106,6 +114,11 @@ class ExecutionRow:
     redriven_ms: int | None
     redrive_token: str | None
     test_case: str | None
+
+    @property
+    def map_run(self) -> int | None:
+        """The id of the Map Run whose child it is."""
+        return -self.machine if self.machine < 0 else None
 
     @classmethod
     def of(cls, row: Row) -> "ExecutionRow":
@@ -290,6 +303,7 @@ _RARE = (
     "poll_ms",
     "role_arn",
     "told",
+    "run",
 )
 
 
@@ -306,6 +320,8 @@ def _more(frame: Frame) -> str | None:
     if frame.branches:
         more["branches"], more["pending"] = frame.branches, frame.pending
         more["iterations"], more["first"] = frame.iterations, frame.first
+    if frame.run_redrives:
+        more["run_redrives"] = frame.run_redrives
     if frame.item is not None:
         more["item"] = frame.item.text
     if frame.variables:
@@ -351,7 +367,7 @@ class SqliteFrames:
 
 def _restore(frame: Frame, text: str) -> None:
     more = orjson.loads(text)
-    for name in (*_RARE, "branches", "pending", "iterations", "first", "variables"):
+    for name in (*_RARE, "branches", "pending", "iterations", "first", "variables", "run_redrives"):
         if name in more:
             setattr(frame, name, more[name])
     if "arguments" in more:

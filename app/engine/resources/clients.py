@@ -109,6 +109,16 @@ class AwsClients:
             threads = self._threads[service] = Threads(THREADS, f"aws-{service}")
         return await threads.run(self._call, service, operation, parameters, read, role_arn)
 
+    def ask(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        read: Callable[[Any, Any], T],
+    ) -> T:
+        """As `call`, in the thread of the caller, which blocks."""
+        return self._call(service, operation, parameters, read, None)
+
     def _call(
         self,
         service: str,
