@@ -158,6 +158,17 @@ REFUSED = {
     "no mail server": ({"SIGNOFF_SMTP_URL": ""}, "SIGNOFF_SMTP_URL"),
     "a wrong mail server": ({"SIGNOFF_SMTP_URL": "mail.example.com"}, "SIGNOFF_SMTP_URL"),
     "a wrong sender": ({"SIGNOFF_MAIL_FROM": "nobody"}, "SIGNOFF_MAIL_FROM"),
+    "a webhook without a secret": (
+        {"SIGNOFF_EVENT_WEBHOOK_URL": "https://hooks.example.com"},
+        "SIGNOFF_EVENT_WEBHOOK_SECRETS is needed",
+    ),
+    "a webhook with a weak secret": (
+        {
+            "SIGNOFF_EVENT_WEBHOOK_URL": "https://hooks.example.com",
+            "SIGNOFF_EVENT_WEBHOOK_SECRETS": "whsec_c2hvcnQ=",
+        },
+        "SIGNOFF_EVENT_WEBHOOK_SECRETS cannot be used",
+    ),
     "no template directory": ({"SIGNOFF_TEMPLATES_DIR": "/nowhere"}, "SIGNOFF_TEMPLATES_DIR"),
 }
 

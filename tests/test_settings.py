@@ -25,6 +25,12 @@ WRONG = {
     "an unknown level": ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
     "a life of a second": ("DEFAULT_EXPIRES_IN", "1", "60"),
     "a retention of a second": ("ENGINE_RETENTION", "1", "60"),
+    "a webhook without https": ("EVENT_WEBHOOK_URL", "http://hooks.example.com", "https://"),
+    "a webhook with a user": ("EVENT_WEBHOOK_URL", "https://u:p@a.com", "https://hooks.example"),
+    "a webhook in words": ("EVENT_WEBHOOK_URL", "there", "https://hooks.example.com"),
+    "a bus with a blank": ("EVENT_BUS", "a b", "pattern"),
+    "a source with a quote": ("EVENT_SOURCE", 'a"b', "pattern"),
+    "an event that is given up at once": ("EVENT_RETRY_FOR", "0", "1"),
     "a short account": ("ACCOUNT", "123", "pattern"),
 }
 

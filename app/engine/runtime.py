@@ -108,7 +108,7 @@ class Engine:
             for destination in events.destinations
         ]
         logged = LogCursors(database, clock)
-        self._log_groups = CloudWatchLogs(clock)
+        self._log_groups = CloudWatchLogs(clients, region, clock)
         self._conductor = Conductor(
             database,
             self._machines,

@@ -11,6 +11,7 @@ import orjson
 
 from app.engine.events import OwedEvent, Refusals
 from app.engine.own_calls import CallFailed, OwnCalls
+from app.engine.resources.clients import AwsClients
 from app.strict_json import Json
 
 MAX_ENTRIES = 10  #: of one request
@@ -26,7 +27,7 @@ class EventBridge:
 
     def __init__(self, bus: str, region: str) -> None:
         self._bus = bus
-        self._service = OwnCalls("events", region)
+        self._service = OwnCalls(_clients(region), "events")
 
     async def deliver(self, events: Sequence[OwedEvent]) -> Refusals:
         """Put events; of a request that was taken in part, only the rest was refused."""
@@ -36,13 +37,12 @@ class EventBridge:
         return refusals
 
     async def close(self) -> None:
-        """Let go of the client."""
-        self._service.close()
+        """Nothing is held that does not end with the process."""
 
     async def _put(self, events: Sequence[OwedEvent]) -> Refusals:
         entries = [_entry(orjson.loads(owed.text), self._bus) for owed in events]
         try:
-            answer = await self._service.call("put_events", {"Entries": entries})
+            answer = await self._service.call("PutEvents", {"Entries": entries})
         except CallFailed as exc:
             return {owed.number: exc.code for owed in events}
         results = answer.get("Entries", ())
@@ -51,6 +51,18 @@ class EventBridge:
             for owed, result in zip(events, results, strict=False)
             if "EventId" not in result
         }
+
+
+def _clients(region: str) -> AwsClients:
+    """Clients that call AWS where no variable names an endpoint: whoever names a bus wants that."""
+    clients = AwsClients(region)
+    if clients.has_endpoint("events"):
+        return clients
+    return AwsClients(region, {"events": f"https://events.{region}.{_domain(region)}"})
+
+
+def _domain(region: str) -> str:
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
 
 def _requests(events: Sequence[OwedEvent]) -> Iterator[list[OwedEvent]]:

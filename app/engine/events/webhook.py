@@ -13,7 +13,6 @@ import hmac
 from collections.abc import Sequence
 from hashlib import sha256
 
-import httpx
 import orjson
 
 from app.clock import Clock, to_ms, utc_now
@@ -82,6 +81,10 @@ class Webhook:
         self._clock = clock
         self._call_s = call_s
         self._room = asyncio.Semaphore(AT_ONCE)
+        # Not needed without a webhook, and not small.
+        import httpx  # noqa: PLC0415
+
+        self._failures = (httpx.HTTPError, httpx.InvalidURL)
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             timeout=httpx.Timeout(call_s, connect=min(CONNECT_S, call_s)),
@@ -108,7 +111,7 @@ class Webhook:
                     status = await self._status(body, headers)
             except TimeoutError:
                 return "timeout"
-            except httpx.HTTPError as exc:
+            except self._failures as exc:
                 return type(exc).__name__
         return None if 200 <= status < 300 else f"http_{status}"
 

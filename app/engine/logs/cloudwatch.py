@@ -8,6 +8,7 @@ from app.clock import Clock, to_ms
 from app.engine.logs.configuration import LogGroup, not_found
 from app.engine.logs.lines import Line
 from app.engine.own_calls import CallFailed, OwnCalls
+from app.engine.resources.clients import AwsClients
 
 MAX_LINES = 10_000  #: of one request
 MAX_REQUEST_BYTES = 1_048_576
@@ -21,9 +22,10 @@ PROBE = "log_stream_created_by_aws_to_validate_log_delivery_subscriptions"
 class CloudWatchLogs:
     """Writes lines to log groups."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clients: AwsClients, region: str, clock: Clock) -> None:
+        self._service = OwnCalls(clients, "logs")
+        self._region = region
         self._clock = clock
-        self._services: dict[str, OwnCalls] = {}  # by region
         self._streams: dict[tuple[LogGroup, str], tuple[str, int]] = {}  # name, since when
 
     async def check(self, group: LogGroup) -> None:
@@ -32,6 +34,8 @@ class CloudWatchLogs:
         Raises:
             InvalidLoggingConfiguration: it is not there, or does not let us in.
         """
+        if group.region != self._region:
+            raise not_found()  # AWS writes to groups of the machine's region only
         try:
             await self._create(group, PROBE)
         except CallFailed as exc:
@@ -50,19 +54,11 @@ class CloudWatchLogs:
             for some in requests_of(lines):
                 events = [{"timestamp": line.at_ms, "message": line.text} for line in some]
                 names = {"logGroupName": group.name, "logStreamName": stream}
-                await self._service(group).call("put_log_events", {**names, "logEvents": events})
+                await self._service.call("PutLogEvents", {**names, "logEvents": events})
         except CallFailed:
             # The group may have been deleted and made again: then the stream is gone.
             self._streams.pop((group, machine), None)
             raise
-
-    def close(self) -> None:
-        """Let go of clients and threads."""
-        for service in self._services.values():
-            service.close()
-
-    def _service(self, group: LogGroup) -> OwnCalls:
-        return self._services.setdefault(group.region, OwnCalls("logs", group.region))
 
     async def _stream(self, group: LogGroup, machine: str) -> str:
         now = self._clock()
@@ -79,7 +75,7 @@ class CloudWatchLogs:
     async def _create(self, group: LogGroup, stream: str) -> None:
         names = {"logGroupName": group.name, "logStreamName": stream}
         try:
-            await self._service(group).call("create_log_stream", names)
+            await self._service.call("CreateLogStream", names)
         except CallFailed as exc:
             if exc.code != "ResourceAlreadyExistsException":
                 raise

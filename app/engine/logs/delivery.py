@@ -86,7 +86,6 @@ class LogDelivery:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_S):
                 await self._write_express()
-        self._groups.close()
 
     def wake(self) -> None:
         """There is something to write."""

@@ -3,9 +3,12 @@
 import base64
 import hashlib
 import hmac
+import re
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +58,25 @@ async def test_each_event_is_one_signed_post(webhook: Webhook, receiver: Receive
         assert received.headers["webhook-signature"].split(" ") == [
             signatures(secret, received.headers, received.body) for secret in (NEW, OLD)
         ]
+
+
+async def test_the_documented_verification_holds(webhook: Webhook, receiver: Receiver) -> None:
+    """The lines in docs/events.md take what is signed, and nothing that was changed or is old."""
+    text = Path("docs/events.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(def verified.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {"base64": base64, "hmac": hmac, "time": time}
+    exec(code, names)
+    verified = names["verified"]
+
+    await webhook.deliver(EVENTS[:1])
+
+    (found,) = receiver.received
+    older = found.headers | {"webhook-timestamp": str(int(time.time()) - 301)}
+    assert verified(found.headers, found.body, NEW)
+    assert verified(found.headers, found.body, OLD)
+    assert not verified(found.headers, found.body + b" ", NEW)
+    assert not verified(found.headers, found.body, NEW.swapcase().replace("WHSEC_", "whsec_"))
+    assert not verified(older, found.body, NEW)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 404, 410, 429, 500, 503])
