@@ -119,6 +119,7 @@ class Conductor:
         self._dispatcher = Dispatcher(self._perform, self._read_owed)
         self._cancelling = Cancelling(database, resources)
         self._wake = asyncio.Event()
+        self._signals = 0  # that are taking effect
         self._rests_until_ms = 0  # what the loop waits for
         self._loop: asyncio.Task[None] | None = None
         self.on_logged: Callable[[], None] = _nobody_writes  #: told that log lines may be owed
@@ -146,6 +147,8 @@ class Conductor:
             await self._dispatcher.idle()
             await self._cancelling.idle()
             served = await self.serve_due()
+            while self._signals:  # the loop's own: stored, but what follows is not offered yet
+                await asyncio.sleep(0)
             if self.companion is not None and await self.companion.idle():
                 continue
             if not served and not self._dispatcher.busy:
@@ -163,7 +166,11 @@ class Conductor:
         def work(connection: sqlite3.Connection) -> Transition:
             return self._receive(connection, execution_id, signal, now_ms)
 
-        self.after(await patiently(partial(self._database.write, work)))
+        self._signals += 1
+        try:
+            self.after(await patiently(partial(self._database.write, work)))
+        finally:
+            self._signals -= 1
 
     def _receive(
         self, connection: sqlite3.Connection, execution_id: int, signal: Signal, now_ms: int

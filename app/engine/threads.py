@@ -53,25 +53,24 @@ class Threads:
                         self._free -= 1
                         return
                 continue
-            _perform(*item)
-            del item  # its result is not kept alive while this thread waits
+            settled = _performed(*item[1:])
             with self._lock:
-                self._free += 1
+                self._free += 1  # before its caller goes on, and perhaps comes again
+            if settled is not None:
+                with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                    item[0].call_soon_threadsafe(settled)
+            del item, settled  # a result is not kept alive while this thread waits
 
 
-def _perform(
-    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", work: Callable[[], Any]
-) -> None:
+def _performed(future: "asyncio.Future[Any]", work: Callable[[], Any]) -> Callable[[], None] | None:
+    """Do the work; how to tell its caller, who may be gone."""
     if future.cancelled():
-        return
-    settle: Callable[[], None]
+        return None
     try:
-        settle = partial(_answer, future, work())
+        return partial(_answer, future, work())
     except BaseException as exc:
         # Whatever it is, its caller has to hear of it, not this thread.
-        settle = partial(_fail, future, exc)
-    with suppress(RuntimeError):  # the loop has ended: nobody waits any more
-        loop.call_soon_threadsafe(settle)
+        return partial(_fail, future, exc)
 
 
 def _answer(future: "asyncio.Future[Any]", result: Any) -> None:

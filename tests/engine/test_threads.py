@@ -49,7 +49,7 @@ async def test_one_thread_serves_what_comes_one_after_the_other() -> None:
 
     idents = [await threads.run(threading.get_ident) for _ in range(20)]
 
-    assert len(set(idents)) <= 2
+    assert len(set(idents)) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), SystemExit(3)])
