@@ -38,6 +38,8 @@ ACTIVITY_MOCKED = (
 
 log = logging.getLogger(__name__)
 
+_PARENT = """SELECT r.execution FROM executions AS e JOIN map_runs AS r ON r.id = -e.machine
+    WHERE e.id = ?"""
 _COUNT = """INSERT INTO mocked_calls (execution, state, calls) VALUES (?, ?, 1)
     ON CONFLICT (execution, state) DO UPDATE SET calls = calls + 1 RETURNING calls - 1"""
 
@@ -125,7 +127,12 @@ class MockedResource(Resource):
 
 
 def count_call(connection: sqlite3.Connection, execution_id: int, state: str) -> int:
-    """Count a call of a state; its number, 0 being the first."""
+    """Count a call of a state; its number, 0 being the first.
+
+    Children of a Map Run are iterations too: they count for the execution that was started.
+    """
+    while (parent := connection.execute(_PARENT, (execution_id,)).fetchone()) is not None:
+        (execution_id,) = parent
     row = connection.execute(_COUNT, (execution_id, state)).fetchone()
     return int(row[0])
 

@@ -3,8 +3,9 @@
 AWS keeps them 90 days; then DescribeExecution answers that there is none, and the name is free. The
 same here, a little at a time: each transaction works for a few milliseconds, so that nobody waits
 long behind it. An execution disappears in one transaction; its history, which may be long, goes
-piece by piece after that, and a list of what is left survives a crash. SQLite uses the freed pages
-again; the file does not shrink by itself.
+piece by piece after that, and a list of what is left survives a crash. The children of its Map Runs
+go just before it: until then their results may be wanted, by the run or by a redrive. SQLite uses
+the freed pages again; the file does not shrink by itself.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import sqlite3
 from time import perf_counter
 
 from app.clock import Clock, to_ms
-from app.engine.store import key_of
+from app.engine.store import RUNNING, key_of
 from app.errors import StoreError
 from app.sqlite import Database
 
@@ -23,12 +24,19 @@ DEFAULT_S = 90 * 86_400  #: as AWS
 EVERY_S = 600.0  #: between two looks
 BUDGET_S = 0.003  #: how long one transaction may work
 PAUSE_S = 0.01  #: between two transactions, for others
+MAP_ITEMS = 200  #: of a Map Run, removed at once
 HISTORY_ROWS = 20  #: removed at once; each holds the events of one step
 
-# What the children of a Map Run gave is needed until the run is over.
-_CLOSED = """SELECT id FROM executions AS e WHERE stopped_ms < ?
-    AND NOT EXISTS (SELECT 1 FROM map_runs WHERE id = -e.machine AND stage < 3)
+# One that was stopped may have a Map Run that is still stopping its children.
+_CLOSED = """SELECT id FROM executions AS e WHERE stopped_ms < ? AND machine > 0
+    AND NOT EXISTS (SELECT 1 FROM map_runs AS r WHERE r.execution = e.id AND (r.stage < 3
+        OR EXISTS (SELECT 1 FROM executions AS c WHERE c.machine = -r.id AND c.status = ?)))
     ORDER BY stopped_ms LIMIT 1"""
+_CHILD = """SELECT e.id FROM map_runs AS r JOIN executions AS e ON e.machine = -r.id
+    WHERE r.execution = ? LIMIT 1"""
+_REMOVE_ITEMS = """DELETE FROM map_items WHERE key IN
+    (SELECT i.key FROM map_runs AS r JOIN map_items AS i
+    ON i.key BETWEEN r.id << 27 AND ((r.id + 1) << 27) - 1 WHERE r.execution = ? LIMIT ?)"""
 _FORGET = (
     "DELETE FROM executions WHERE id = ?",
     "DELETE FROM halted WHERE execution = ?",
@@ -105,11 +113,15 @@ def _trim_history(connection: sqlite3.Connection) -> bool:
 
 
 def _forget(connection: sqlite3.Connection, before_ms: int) -> bool:
-    row = connection.execute(_CLOSED, (before_ms,)).fetchone()
+    row = connection.execute(_CLOSED, (before_ms, RUNNING)).fetchone()
     if row is None:
         return False
-    for sql in _FORGET:
-        connection.execute(sql, row)
+    while (child := connection.execute(_CHILD, row).fetchone()) is not None:
+        row = child  # which may have waited for a Map Run too
+    removed = connection.execute(_REMOVE_ITEMS, (*row, MAP_ITEMS)).rowcount
+    if removed < MAP_ITEMS:
+        for sql in _FORGET:
+            connection.execute(sql, row)
     return True
 
 

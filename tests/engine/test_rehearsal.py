@@ -12,6 +12,7 @@ from app.engine.rehearsal import ACTIVITY_MOCKED, Rehearsal
 from app.errors import ExecutionAlreadyExists, InvalidName
 from app.strict_json import Json
 from tests.engine.driving import Driver, invoked, only, parked
+from tests.engine.mapping import distributed
 
 OK = {"StatusCode": 200, "Payload": {"paid": True}}
 RESPONSES: Mapping[str, Json] = {
@@ -193,6 +194,18 @@ async def test_iterations_share_the_numbers_of_their_state(driver: Driver) -> No
     )
 
     assert await driver.output(arn) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["STANDARD", "EXPRESS"])
+async def test_children_of_a_map_run_share_them_too(driver: Driver, kind: str) -> None:
+    """They are iterations of the Map, however they run."""
+    state = distributed(invoked("echo"), kind, named="First", MaxConcurrency=1)
+    definition = {"StartAt": "All", "States": {"All": state}}
+
+    arn = await started(driver, definition, "Numbered", input="[7,7,7]")
+
+    assert await driver.output(arn) == [0, 1, 2]
+    assert driver.calls == []
 
 
 async def test_states_beside_the_test_case_are_called(driver: Driver) -> None:

@@ -14,11 +14,15 @@ from app.errors import (
     TaskTimedOut,
 )
 from tests.engine.driving import ROLE, Driver, only, parked
+from tests.engine.mapping import distributed
 
 DAY_S = 86_400
 PASS = only({"Type": "Pass", "End": True})
 FAIL = only({"Type": "Fail", "Error": "E"})
-TABLES = ("executions", "history", "frames", "halted", "mocked_calls", "trimmed")
+TABLES = (
+    *("executions", "history", "frames", "halted", "mocked_calls", "trimmed"),
+    *("map_runs", "map_items"),
+)
 
 #: copies of execution 1, each with its history; ids and names go on
 _COPIES = """INSERT INTO executions (machine, revision, name, status, started_ms, stopped_ms,
@@ -171,6 +175,25 @@ async def test_a_crash_while_a_long_history_goes_leaves_nothing_behind(driver: D
     await driver.engine.retention.trim()
 
     assert begun.keys() == {"history", "trimmed"}
+    assert rows(driver) == {}
+
+
+async def test_a_map_run_and_its_children_go_with_their_parent(driver: Driver) -> None:
+    """Nested ones too. While the parent runs, children that ended long ago are kept."""
+    outer = distributed(distributed(named="Deep"))
+    del outer["End"]
+    arn = await driver.run(only(outer | {"Next": "Ask"}, Ask=parked()), [[1, 2], [3]])
+    await driver.pass_time(91 * DAY_S)
+    await driver.engine.retention.trim()
+    kept = rows(driver)
+
+    await driver.succeed("done")
+    await driver.pass_time(91 * DAY_S)
+    await driver.engine.retention.trim()
+
+    assert (kept["executions"], kept["map_runs"], kept["map_items"]) == (1 + 2 + 3, 1 + 2, 2 + 3)
+    with pytest.raises(ExecutionDoesNotExist):
+        await driver.describe(arn)
     assert rows(driver) == {}
 
 
