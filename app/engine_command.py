@@ -78,9 +78,11 @@ def _option(*names: str, variables: list[str], metavar: str, meaning: str) -> An
     )
 
 
-def _endpoint(service: str, variable: str, *names: str) -> Any:
-    meaning = f"Where {service} answers."
-    return _option(*names, variables=[variable], metavar="URL", meaning=meaning)
+def _endpoint(service: str, camel: str, *kebab: str) -> Any:
+    """The option of a service's endpoint; its variable is spelled like the last of *kebab*."""
+    names = [f"--{each}-endpoint" for each in kebab] + [f"-{camel}Endpoint"]
+    variable = kebab[-1].upper().replace("-", "_") + "_ENDPOINT"
+    return _option(*names, variables=[variable], metavar="URL", meaning=f"Where {service} answers.")
 
 
 Account = Annotated[
@@ -125,52 +127,17 @@ Mocks = Annotated[
         meaning="Mocked answers of tasks, for executions started with ARN#TestCase.",
     ),
 ]
-Lambda = Annotated[
-    str | None,
-    _endpoint("AWS Lambda", "LAMBDA_ENDPOINT", "--lambda-endpoint", "-lambdaEndpoint"),
-]
-Batch = Annotated[
-    str | None,
-    _endpoint("AWS Batch", "BATCH_ENDPOINT", "--batch-endpoint", "-batchEndpoint"),
-]
-DynamoDb = Annotated[
-    str | None,
-    _endpoint("DynamoDB", "DYNAMODB_ENDPOINT", "--dynamodb-endpoint", "-dynamoDBEndpoint"),
-]
-Ecs = Annotated[
-    str | None,
-    _endpoint("Amazon ECS", "ECS_ENDPOINT", "--ecs-endpoint", "-ecsEndpoint"),
-]
-Glue = Annotated[
-    str | None,
-    _endpoint("AWS Glue", "GLUE_ENDPOINT", "--glue-endpoint", "-glueEndpoint"),
-]
-SageMaker = Annotated[
-    str | None,
-    _endpoint(
-        "SageMaker",
-        "SAGE_MAKER_ENDPOINT",
-        "--sagemaker-endpoint",
-        "--sage-maker-endpoint",
-        "-sageMakerEndpoint",
-    ),
-]
-Sqs = Annotated[
-    str | None,
-    _endpoint("Amazon SQS", "SQS_ENDPOINT", "--sqs-endpoint", "-sqsEndpoint"),
-]
-Sns = Annotated[
-    str | None,
-    _endpoint("Amazon SNS", "SNS_ENDPOINT", "--sns-endpoint", "-snsEndpoint"),
-]
+Lambda = Annotated[str | None, _endpoint("AWS Lambda", "lambda", "lambda")]
+Batch = Annotated[str | None, _endpoint("AWS Batch", "batch", "batch")]
+DynamoDb = Annotated[str | None, _endpoint("DynamoDB", "dynamoDB", "dynamodb")]
+Ecs = Annotated[str | None, _endpoint("Amazon ECS", "ecs", "ecs")]
+Glue = Annotated[str | None, _endpoint("AWS Glue", "glue", "glue")]
+SageMaker = Annotated[str | None, _endpoint("SageMaker", "sageMaker", "sagemaker", "sage-maker")]
+Sqs = Annotated[str | None, _endpoint("Amazon SQS", "sqs", "sqs")]
+Sns = Annotated[str | None, _endpoint("Amazon SNS", "sns", "sns")]
 StepFunctions = Annotated[
     str | None,
-    _endpoint(
-        "Step Functions (for nested executions)",
-        "STEP_FUNCTIONS_ENDPOINT",
-        "--step-functions-endpoint",
-        "-stepFunctionsEndpoint",
-    ),
+    _endpoint("Step Functions, for nested executions,", "stepFunctions", "step-functions"),
 ]
 
 

@@ -1,5 +1,6 @@
 """`signoff engine` in the place of Step Functions Local: real processes, its options, sentences."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -11,7 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.engine_command import engine as engine_command
 from app.errors import StartRefused
+from app.local_settings import LocalSettings
+from app.settings import Settings
 from tests.processes import ROLE, SignoffProcess, free_port, wait_for
 
 ROOT = str(Path(__file__).parent.parent)
@@ -80,6 +84,20 @@ def test_it_takes_every_option_of_step_functions_local(
 
     assert created(engine) == "arn:aws:states:eu-central-1:111122223333:stateMachine:hello"
     assert engine.stop() == 0
+
+
+def test_every_option_gives_the_setting_of_its_variable() -> None:
+    """What an option is called, what its variable is called, and what it sets belong together."""
+    parameters = inspect.signature(engine_command).parameters.keys()
+    settings = parameters - {"context", "function", "env_file"}
+    text = " ".join(
+        CliRunner().invoke(app, ["engine", "--help"], terminal_width=200).output.split()
+    )
+
+    assert settings >= LocalSettings.model_fields.keys()
+    assert settings <= LocalSettings.model_fields.keys() | Settings.model_fields.keys()
+    assert [n for n in LocalSettings.model_fields if f"[env var: {n.upper()}]" not in text] == []
+    assert [word for short, long, _ in OPTIONS for word in (short, long) if word not in text] == []
 
 
 def test_it_takes_an_env_file(tmp_path: Path) -> None:
