@@ -351,7 +351,7 @@ class Conductor:
             signals = resource.signals(call, number)
             return [self._receive(connection, call.execution_id, each, now_ms) for each in signals]
 
-        for made in await self._database.write(work):
+        for made in await patiently(partial(self._database.write, work)):
             self.after(made)
 
     def _read_owed(self, count: int) -> list[Dispatch]:

@@ -61,6 +61,16 @@ async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
             await deferred.worked_out()
 
 
+async def evaluated(work: Callable[[], T]) -> T:
+    """What *work* gives; it asks the same questions each time it is done."""
+
+    async def attempt() -> T:
+        with deferring():
+            return work()
+
+    return await patiently(attempt)
+
+
 class Costly:
     """Questions to one module of ours, run in processes."""
 

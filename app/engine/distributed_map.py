@@ -6,12 +6,12 @@ What the state's fields say is evaluated when the state is entered, and becomes 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 from app.engine.distribution import Batching, Distribute, Plan, Reading, Tolerance, Writing
 from app.engine.failures import RuntimeFailure, StateFailure
 from app.engine.flow import Flow, Scope, select
-from app.engine.iteration import Map, whole_number
+from app.engine.iteration import Countable, Map, whole_number
 from app.engine.paths import Path
 from app.engine.payload import Payload
 from app.engine.queries import Query
@@ -120,6 +120,7 @@ class ResultWriter:
 class DistributedMap(Map):
     """Has its states run by a child execution for each item, or batch of items."""
 
+    countable: ClassVar[Countable] = (list, dict)
     express: bool = False  #: the children's type
     label: str | None = None
     reader: ItemReader | None = None
@@ -131,7 +132,7 @@ class DistributedMap(Map):
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Distribute."""
         data, flow = self.flow.effective(raw, scope), self.flow
-        limit = self._limit(data, scope)
+        limit = self.limit(data, scope)
         items = None if self.reader else self._items(raw, data, scope).value
         plan = Plan(
             self.name,

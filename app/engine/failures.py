@@ -5,7 +5,8 @@ StateFailure             any error name: what Retry and Catch look at
 ├── EvaluationFailure    the state itself cannot be evaluated: AWS's cause names it
 │   ├── RuntimeFailure   States.Runtime: the execution fails, nothing catches it
 │   └── QueryFailure     States.QueryEvaluationError
-└── SizeFailure          States.DataLimitExceeded
+├── SizeFailure          States.DataLimitExceeded
+└── TooManyFailed        States.ExceedToleratedFailureThreshold
 ```
 """
 
@@ -69,6 +70,14 @@ class SizeFailure(StateFailure):
             f"The state/task '{producer}' returned a result with a size exceeding "
             "the maximum number of bytes service limit.",
         )
+
+
+class TooManyFailed(StateFailure):
+    """More of a Map's items failed than it tolerates."""
+
+    def __init__(self) -> None:
+        cause = "The specified tolerated failure threshold was exceeded"
+        super().__init__(EXCEED_TOLERATED_FAILURE_THRESHOLD, cause)
 
 
 class QueryFailure(EvaluationFailure):

@@ -1,53 +1,91 @@
 """TestState's inspectionData: a state's data after each of the fields that shape it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
+from app.engine.distribution import Distribute, Tolerance
 from app.engine.failures import StateFailure
-from app.engine.flow import PathFlow, Scope, select
-from app.engine.iteration import Map
+from app.engine.flow import PathFlow, Scope
+from app.engine.iteration import Map, each
 from app.engine.payload import Payload
-from app.engine.states import Fail, Parallel, Pass, State, Task
+from app.engine.states import Call, Fail, Iterate, Parallel, Pass, State, Task, Want
 from app.strict_json import Json
 
 
 class Inspection:
     """Collects what a test of one state sees."""
 
-    def __init__(self, state: State, raw: Payload, scope: Scope) -> None:
+    def __init__(self, state: State, raw: Payload, variables: Mapping[str, Json]) -> None:
         self.seen: dict[str, Json] = {"input": raw.text}
+        self._variables = variables
+        self.assigned({})
         self._state = state
         self._raw = raw
-        self._scope = scope
         # Only JSONPath has stages between input and output.
         self._flow = state.flow if isinstance(state.flow, PathFlow) else None
 
-    def before(self) -> None:
+    def before(self, scope: Scope) -> None:
         """The stages that lead to the state's work, as far as they can be evaluated."""
         if self._flow is None or isinstance(self._state, Fail | Parallel):
             return
         try:
-            self._before(self._flow)
+            self._before(self._flow, scope)
         except StateFailure:
             return  # the stage that failed has no value; the test itself reports why
 
-    def _before(self, flow: PathFlow) -> None:
-        state, raw, scope = self._state, self._raw, self._scope
+    def _before(self, flow: PathFlow, scope: Scope) -> None:
+        state, raw = self._state, self._raw
         data = flow.effective(raw, scope)
         self.seen["afterInputPath"] = data.text
         if isinstance(state, Pass | Task):
             self.seen["afterParameters"] = flow.arguments(raw, scope).text
         if isinstance(state, Pass) and state.result is not None:
             self.seen["result"] = state.result.text
-        if isinstance(state, Map):
-            if state.items_path is not None:
-                items = select(state.items_path, data, scope).value
-                # The one text in which AWS leaves blanks after commas.
-                self.seen["afterItemsPath"] = json.dumps(items, ensure_ascii=False)
-            if isinstance(state.max_concurrency, int):
-                self.seen["maxConcurrency"] = state.max_concurrency
 
-    def after(self, result: Payload) -> None:
+    def entered(self, want: Want, scope: Scope) -> None:
+        """What the state was found to want.
+
+        Raises:
+            StateFailure: an ItemSelector cannot be evaluated.
+        """
+        if isinstance(want, Call) and self._flow is None:
+            self.seen["afterArguments"] = want.arguments.text
+        state = self._state
+        if not isinstance(state, Map):
+            return
+        if isinstance(want, Iterate):
+            self._items(state, want.items.value, scope)
+            data = state.flow.effective(self._raw, scope)
+            self.seen["maxConcurrency"] = state.limit(data, scope)
+        if isinstance(want, Distribute):
+            self._items(state, want.plan.items, scope)
+            self.seen["maxConcurrency"] = want.plan.max_concurrency
+            self._tolerates(want.plan.tolerance)
+
+    def _items(self, state: Map, items: Json, scope: Scope) -> None:
+        if items is None:
+            return  # they would be read from elsewhere
+        if state.items_path is not None:
+            self.seen["afterItemsPath"] = _spaced(items)
+        if state.item_selector is not None:
+            given = [state.given(self._raw, i.value, _within(scope, i.value)) for i in each(items)]
+            self.seen["afterItemSelector"] = _spaced([payload.value for payload in given])
+
+    def _tolerates(self, tolerance: Tolerance) -> None:
+        shown = {
+            "toleratedFailureCount": tolerance.count,
+            "toleratedFailurePercentage": tolerance.percentage,
+        }
+        self.seen |= {name: number for name, number in shown.items() if number is not None}
+
+    def assigned(self, assigned: Mapping[str, Json] | None) -> None:
+        """The variables once the state was left: those it was given, and those it assigns."""
+        variables = {**self._variables, **(assigned or {})}
+        if variables:
+            self.seen["variables"] = Payload(variables).text
+
+    def after(self, result: Payload, scope: Scope) -> None:
         """The stages that lead from the work's result to the output."""
         if isinstance(self._state, Task):
             self.seen["result"] = result.text
@@ -56,4 +94,15 @@ class Inspection:
         whole = replace(self._flow, output_path=None, drop_output=False, assign=None)
         selected = replace(whole, result_path=None, drop_result=False)
         for name, flow in (("afterResultSelector", selected), ("afterResultPath", whole)):
-            self.seen[name] = flow.outcome(self._raw, result, self._scope).output.text
+            self.seen[name] = flow.outcome(self._raw, result, scope).output.text
+
+
+def _spaced(value: Json) -> str:
+    # The one kind of text in which AWS leaves blanks after commas.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _within(scope: Scope, item: Json) -> Scope:
+    """What an iteration's ItemSelector sees."""
+    context = {**scope.context, "Map": {"Item": item}}
+    return Scope(scope.now_ms, "items", lambda: context, lambda: scope.variables)

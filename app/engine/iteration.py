@@ -13,6 +13,7 @@ from app.engine.states import Iterate, State, Want, queried_number
 from app.engine.templates import Template
 from app.strict_json import Json
 
+Countable = tuple[type, ...]
 DEFAULT_AT_ONCE = 40  #: iterations at a time where MaxConcurrency sets no limit
 
 
@@ -23,6 +24,7 @@ class Map(State):
     type: ClassVar[str] = "Map"
     start_at: str  #: the name of the first state of an iteration
     forks: ClassVar[bool] = True
+    countable: ClassVar[Countable] = (list,)  #: what has items
     items: Template | None = None  #: in JSONata
     items_path: Path | None = None
     item_selector: Template | None = None
@@ -31,19 +33,19 @@ class Map(State):
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Iterate."""
         data = self.flow.effective(raw, scope)
-        return Iterate(self._items(raw, data, scope), self._limit(data, scope) or DEFAULT_AT_ONCE)
+        return Iterate(self._items(raw, data, scope), self.limit(data, scope) or DEFAULT_AT_ONCE)
 
     def _items(self, raw: Payload, data: Payload, scope: Scope) -> Payload:
         if self.items is not None:
             return Payload(self._queried(self.items, raw, scope))
         items = data if self.items_path is None else select(self.items_path, data, scope)
-        if not isinstance(items.value, list):
+        if not isinstance(items.value, self.countable):
             raise RuntimeFailure(self._no_array(items))
         return items
 
     def _queried(self, items: Template, raw: Payload, scope: Scope) -> Json:
         found = items.evaluate(self.flow.view(raw, scope), scope)
-        return items.expect(found, (list,), "array") if isinstance(items, Query) else found
+        return items.expect(found, self.countable, "array") if isinstance(items, Query) else found
 
     def _no_array(self, items: Payload) -> str:
         if self.items_path is None:
@@ -51,7 +53,12 @@ class Map(State):
         shown = self.items_path.text.replace("$$", "$", 1)  # AWS shows no second dollar
         return f'Reference path "{shown}" must point to array.'
 
-    def _limit(self, data: Payload, scope: Scope) -> int:
+    def limit(self, data: Payload, scope: Scope) -> int:
+        """How many iterations may run at the same time; 0: no limit is set.
+
+        Raises:
+            StateFailure: MaxConcurrency cannot be evaluated.
+        """
         limit = self.max_concurrency
         if isinstance(limit, Query):
             limit = queried_number(limit, data, 0, scope)

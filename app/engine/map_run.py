@@ -17,7 +17,7 @@ import orjson
 
 from app.engine.distribution import MOST_AT_ONCE, BegunRun, Plan, Tolerance
 from app.engine.execution import Execution, Status
-from app.engine.failures import EXCEED_TOLERATED_FAILURE_THRESHOLD, StateFailure
+from app.engine.failures import StateFailure, TooManyFailed
 from app.engine.store import RUNNING, STATUSES, Query
 from app.sqlite import Row
 
@@ -125,8 +125,7 @@ class MapRun:
         """Let it fail if more items failed than are tolerated."""
         failed = sum(self.count(NAMES[status], items=True) for status in UNSUCCESSFUL)
         if failed and self.tolerance.exceeded(failed, self.items):
-            cause = "The specified tolerated failure threshold was exceeded"
-            self.fail(StateFailure(EXCEED_TOLERATED_FAILURE_THRESHOLD, cause))
+            self.fail(TooManyFailed())
 
     def end(self, status: Status, now_ms: int) -> None:
         """It is over."""

@@ -76,8 +76,9 @@ _SERVICE = re.compile(
     _PARTITION + r":states:[a-z0-9-]*:\d*:((?:aws-sdk:)?[a-z0-9-]+):([A-Za-z0-9]+)"
     r"(\.sync:2|\.sync|\.waitForTaskToken)?"
 )
+# AWS takes the documentation's ``your-region`` and ``your-account-id``; calling it fails then.
 _FUNCTION = re.compile(
     _PARTITION
-    + r":lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9_-]+(?::(?:\$LATEST|[A-Za-z0-9_-]+))?"
+    + r":lambda:[a-z0-9-]+:[a-z0-9-]+:function:[A-Za-z0-9_-]+(?::(?:\$LATEST|[A-Za-z0-9_-]+))?"
 )
 _ACTIVITY = re.compile(_PARTITION + r":states:[a-z0-9-]+:\d{12}:activity:[^\s:]+")

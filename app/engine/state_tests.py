@@ -1,15 +1,18 @@
 """TestState: one state, run by itself, with what its work gives told or really done."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from app.clock import Clock, from_ms, iso, to_ms
 from app.engine.arns import Arns, is_role_arn
 from app.engine.calls import answer_of
+from app.engine.costly import evaluated
 from app.engine.definition import parse, parse_state
+from app.engine.distribution import Distribute
 from app.engine.execution import Dispatch, TaskFailed
-from app.engine.failures import StateFailure
+from app.engine.failures import StateFailure, TooManyFailed
 from app.engine.fields import Rules
 from app.engine.flow import Scope
 from app.engine.inspection import Inspection
@@ -24,7 +27,7 @@ from app.engine.resource import Family, Pattern
 from app.engine.resources import Resources, supports
 from app.engine.retry import first_match
 from app.engine.starting import MAX_EXPRESS_MS
-from app.engine.states import Call, Parallel, Proceed, Raise, State, Task
+from app.engine.states import Call, Parallel, Proceed, Raise, State, Task, Want
 from app.errors import InvalidArn, InvalidDefinition, ValidationException
 from app.strict_json import Json
 
@@ -40,10 +43,17 @@ class _Test:
 
     state: State
     raw: Payload
-    scope: Scope
+    new_scope: Callable[[], Scope]
     inspection: Inspection
+    mocked: Mocked
     retries_made: int
+    failed_iterations: int | None
     deadline_ms: int
+
+    @property
+    def scope(self) -> Scope:
+        """A scope with its chance as at first: whatever is evaluated again gives the same."""
+        return self.new_scope()
 
 
 class StateTests:
@@ -78,49 +88,40 @@ class StateTests:
         raw = execution_input("{}" if input is None else input)
         state = _state(definition, state_name)
         configuration = state_configuration or {}
-        mocked = read_mock(mock, state, configuration.get("mapIterationFailureCount", 0))
+        failed_iterations = configuration.get("mapIterationFailureCount")
+        mocked = read_mock(mock, state, failed_iterations or 0)
         if mocked is None:
             _check_real(state, role_arn)
         given = _object("Variables", variables) if variables is not None else {}
         now_ms = to_ms(self._clock())
-        scope = Scope(
-            now_ms,
-            str(uuid.uuid4()),
-            lambda: self._context(context, state, raw, role_arn, now_ms),
-            lambda: given,
-        )
-        if context is not None:
-            _object("Context object", context)
+        if context is None:
+            shown = self._context(state, raw, role_arn, now_ms)
+        else:
+            shown = _object("Context object", context)
+        seed = str(uuid.uuid4())
         test = _Test(
             state,
             raw,
-            scope,
-            Inspection(state, raw, scope),
+            lambda: Scope(now_ms, seed, lambda: shown, lambda: given),
+            Inspection(state, raw, given),
+            mocked,
             configuration.get("retrierRetryCount", 0),
+            failed_iterations,
             now_ms + MAX_EXPRESS_MS,
         )
-        answer = await self._run(test, mocked)
+        answer = await self._run(test)
         if inspection_level == "INFO":
             return answer
-        if given:
-            test.inspection.seen["variables"] = Payload(given).text
         return answer | {"inspectionData": test.inspection.seen}
 
-    async def _run(self, test: _Test, mocked: Mocked) -> dict[str, Json]:
-        test.inspection.before()
-        try:
-            want = test.state.enter(test.raw, test.scope)
-        except StateFailure as failure:
-            return _failed(test, failure)
-        if isinstance(want, Raise):
-            return _failed(test, StateFailure(want.error, want.cause))
-        if isinstance(want, Proceed):
-            test.inspection.after(_worked_on(test))
-            return _succeeded(want)
-        result = mocked
-        if isinstance(want, Call) and mocked is None:
-            result = await self._call(test, want)
-        return _left(test, result if result is not None else test.raw)
+    async def _run(self, test: _Test) -> dict[str, Json]:
+        wanted = await evaluated(partial(_entered, test))
+        if isinstance(wanted, dict):
+            return wanted
+        result = test.mocked
+        if isinstance(wanted, Call) and result is None:
+            result = await self._call(test, wanted)
+        return await evaluated(partial(_left, test, test.raw if result is None else result))
 
     async def _call(self, test: _Test, want: Call) -> Payload | StateFailure:
         assert isinstance(test.state, Task)  # noqa: S101  # nothing else calls
@@ -130,11 +131,7 @@ class StateTests:
             return StateFailure(answer.error, answer.cause)
         return answer.output
 
-    def _context(
-        self, given: str | None, state: State, raw: Payload, role_arn: str | None, now_ms: int
-    ) -> Json:
-        if given is not None:
-            return _object("Context object", given)
+    def _context(self, state: State, raw: Payload, role_arn: str | None, now_ms: int) -> Json:
         machine, name, now = str(uuid.uuid4()), str(uuid.uuid4()), iso(from_ms(now_ms))
         shown: dict[str, Json] = {"Name": NAME, "EnteredTime": now}
         if isinstance(state, Task | Map | Parallel):
@@ -205,6 +202,36 @@ def _object(what: str, text: str) -> Mapping[str, Json]:
     return value
 
 
+def _entered(test: _Test) -> Want | dict[str, Json]:
+    """What the state wants done; the answer, if that is nothing."""
+    scope = test.scope
+    test.inspection.before(scope)
+    try:
+        want = test.state.enter(test.raw, scope)
+        test.inspection.entered(want, scope)
+        refused = _too_many_failed(test, want)
+    except StateFailure as failure:
+        return _failed(test, failure)
+    if isinstance(want, Raise):
+        return _failed(test, StateFailure(want.error, want.cause))
+    if isinstance(want, Proceed):
+        test.inspection.after(_worked_on(test), scope)
+        return _succeeded(test, want)
+    return want if refused is None else _failed(test, refused)
+
+
+def _too_many_failed(test: _Test, want: Want) -> StateFailure | None:
+    """The failure of a Map of whose iterations more failed, as told, than it tolerates."""
+    if not isinstance(want, Distribute):
+        return None
+    tolerance, failed, result = want.plan.tolerance, test.failed_iterations, test.mocked
+    if want.refused is not None or failed is None or not isinstance(result, Payload):
+        return want.refused
+    # Without a tolerance AWS does not count here.
+    counts = tolerance.count is not None or tolerance.percentage is not None
+    return TooManyFailed() if counts and tolerance.exceeded(failed, len(result.value)) else None
+
+
 def _worked_on(test: _Test) -> Payload:
     """What a state that has no work to wait for makes its output of."""
     result = getattr(test.state, "result", None)
@@ -217,13 +244,14 @@ def _left(test: _Test, result: Payload | StateFailure) -> dict[str, Json]:
     if isinstance(result, StateFailure):
         return _failed(test, result)
     try:
-        test.inspection.after(result)
-        return _succeeded(test.state.leave(test.raw, result, test.scope))
+        test.inspection.after(result, test.scope)
+        return _succeeded(test, test.state.leave(test.raw, result, test.scope))
     except StateFailure as failure:
         return _failed(test, failure)
 
 
-def _succeeded(proceed: Proceed) -> dict[str, Json]:
+def _succeeded(test: _Test, proceed: Proceed) -> dict[str, Json]:
+    test.inspection.assigned(proceed.assigned)
     shown: dict[str, Json] = {"output": proceed.output.text, "status": SUCCEEDED}
     return shown if proceed.next is None else shown | {"nextState": proceed.next}
 
@@ -249,5 +277,6 @@ def _failed(test: _Test, failure: StateFailure) -> dict[str, Json]:
         outcome = catcher.outcome(test.raw, failure, test.scope)
     except StateFailure as unplaced:
         return {"status": FAILED, "error": unplaced.error, "cause": unplaced.cause}
+    test.inspection.assigned(outcome.assigned)
     caught = {"status": CAUGHT_ERROR, "output": outcome.output.text, "nextState": catcher.next}
     return answer | caught

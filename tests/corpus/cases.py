@@ -22,6 +22,9 @@ import boto3
 ACCOUNT = "000000000000"  #: that the cases name
 REGION = "us-east-1"
 PATIENCE_S = 40  #: for one execution to end
+PATIENCE_TO_STOP_S = 5  #: for one that is stopped before it ends
+_INTEGRATION = re.compile(r"arn:aws:states:::(?:aws-sdk:)?([a-z0-9-]+)")
+_OWN = {"sfn", "states", "activity", "map"}  #: integrations with Step Functions itself
 #: they answer with all there is in the account: replayed first, one by one
 _WHOLE_ACCOUNT = {"list_activities", "list_state_machines"}
 
@@ -36,8 +39,17 @@ class Case:
 
     @property
     def alone(self) -> bool:
-        """Whether it needs Step Functions only."""
-        return not self.record["services"]
+        """Whether it needs Step Functions only, in its calls and in its tasks."""
+        calls = self.record["calls"]
+        runs = any(call["op"] == "start_execution" for call in calls)
+        called = set(_INTEGRATION.findall(json.dumps(calls))) if runs else set()
+        return not self.record["services"] and called <= _OWN
+
+    @property
+    def patience_s(self) -> int:
+        """How long to wait for an execution of it to end."""
+        stops = any(call["op"] == "stop_execution" for call in self.record["calls"])
+        return PATIENCE_TO_STOP_S if stops else PATIENCE_S
 
     @property
     def lists_all(self) -> bool:
@@ -86,7 +98,7 @@ class Replayer:
         """Make the case's calls, compare the answers."""
         try:
             got, answers = self._library.replay(
-                case.record, *self._urls, ACCOUNT, REGION, PATIENCE_S
+                case.record, *self._urls, ACCOUNT, REGION, case.patience_s
             )
             if case.pairs is not None:
                 faults = list(_differing_pairs(case.pairs, case.record["calls"], answers))

@@ -314,3 +314,101 @@ async def test_some_states_need_a_mock(driver: Driver, state: Json, message: str
         await answer_to(driver, state, roleArn=ROLE)
 
     assert caught.value.message == message
+
+
+MAP: dict[str, Json] = {
+    "Type": "Map",
+    "ItemsPath": "$.items",
+    "ItemSelector": {"n.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value", "k.$": "$kept"},
+    "MaxConcurrency": 2,
+    "ToleratedFailureCount": 1,
+    "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "A",
+        "States": {"A": {"Type": "Pass", "End": True}},
+    },
+    "Assign": {"seen.$": "$[0]"},
+    "End": True,
+}
+
+
+async def test_a_map_is_inspected(driver: Driver) -> None:
+    """Its items, what each iteration gets, its limits, and the variables it leaves."""
+    answer = await answer_to(
+        driver,
+        MAP,
+        {"items": ["a", "b"]},
+        mock=mocked([1, 2]),
+        variables='{"kept": 5}',
+        inspectionLevel="DEBUG",
+        stateConfiguration={"mapIterationFailureCount": 1},
+    )
+
+    assert answer == {
+        "status": "SUCCEEDED",
+        "output": "[1, 2]",
+        "inspectionData": {
+            "input": '{"items": ["a", "b"]}',
+            "afterInputPath": '{"items": ["a", "b"]}',
+            "afterItemsPath": '["a", "b"]',
+            "afterItemSelector": '[{"n": 0, "v": "a", "k": 5}, {"n": 1, "v": "b", "k": 5}]',
+            "afterResultSelector": "[1, 2]",
+            "afterResultPath": "[1, 2]",
+            "maxConcurrency": 2,
+            "toleratedFailureCount": 1,
+            "variables": '{"kept":5,"seen":1}',
+        },
+    }
+
+
+async def test_a_map_fails_when_told_that_too_many_iterations_did(driver: Driver) -> None:
+    """Only what it tolerates is compared; a mocked error stays what it is."""
+    many = {"mapIterationFailureCount": 2}
+    given = {"items": [1, 2]}
+    variables = '{"kept": 5}'
+
+    failed = await answer_to(
+        driver, MAP, given, mock=mocked([1, 2]), variables=variables, stateConfiguration=many
+    )
+    error = {"errorOutput": {"error": "E", "cause": "c"}}
+    mock = await answer_to(
+        driver, MAP, given, mock=error, variables=variables, stateConfiguration=many
+    )
+
+    assert failed == {
+        "status": "FAILED",
+        "error": "States.ExceedToleratedFailureThreshold",
+        "cause": "The specified tolerated failure threshold was exceeded",
+    }
+    assert mock == {"status": "FAILED", "error": "E", "cause": "c"}
+
+
+async def test_the_arguments_of_a_jsonata_task_are_inspected(driver: Driver) -> None:
+    """They are its one stage."""
+    state: Json = {
+        "Type": "Task",
+        "QueryLanguage": "JSONata",
+        "Resource": INVOKE,
+        "Arguments": {"FunctionName": "echo", "Payload": "{% $states.input.a %}"},
+        "End": True,
+    }
+
+    answer = await answer_to(
+        driver, state, {"a": 1}, mock=mocked({"Payload": 2}), inspectionLevel="DEBUG"
+    )
+
+    assert answer["inspectionData"] == {
+        "input": '{"a": 1}',
+        "afterArguments": '{"FunctionName":"echo","Payload":1}',
+        "result": '{"Payload": 2}',
+    }
+
+
+async def test_a_costly_state_is_tested_too(driver: Driver) -> None:
+    """It is evaluated beside the loop, and fails in its time."""
+    slow = "{% ($f := function($n) { $f($n + 1) }; $f(0)) %}"
+    state: Json = {"Type": "Pass", "QueryLanguage": "JSONata", "Output": slow, "End": True}
+
+    answer = await answer_to(driver, state)
+
+    assert (answer["status"], answer["error"]) == ("FAILED", "States.QueryEvaluationError")
