@@ -41,7 +41,8 @@ _HEADERS = [
 ]
 # Addresses, names without a dot, and names that the public DNS does not have.
 _LOCAL_HOST = re.compile(r"^(\[[0-9a-f:.]+\]|[\d.]+|[\w-]+|[\w.-]+\.(localhost|internal|local))$")
-_MACHINE = re.compile(r"^arn:aws[\w-]*:states:[\w-]+:\d{12}:stateMachine:[^:/]{1,80}$")
+_NAME = r"[^:/]{1,80}"
+_MACHINE = re.compile(rf"^arn:aws[\w-]*:states:[\w-]+:\d{{12}}:stateMachine:{_NAME}(/{_NAME})?$")
 
 
 class SlowListener(Exception):

@@ -79,7 +79,8 @@ class EventDelivery:
     async def _settle(self, events: Sequence[OwedEvent], refusals: Refusals) -> None:
         taken = [event for event in events if event.number not in refusals]
         put_off = [self._put_off(e, refusals[e.number]) for e in events if e.number in refusals]
-        await self._changes.settle(self.destination.number, taken, put_off)
+        is_back = bool(taken and self._pause_s)
+        await self._changes.settle(self.destination.number, taken, put_off, is_back=is_back)
         for _ in taken:
             self._meter.count("events_delivered", destination=self.destination.name)
         for off in put_off:

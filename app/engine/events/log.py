@@ -39,6 +39,7 @@ _NEXT_DUE = "SELECT min(due_ms) FROM owed_events WHERE destination = ?"
 _TAKEN = "DELETE FROM owed_events WHERE change = ? AND destination = ?"
 _PUT_OFF = """UPDATE owed_events SET attempts = attempts + 1, due_ms = ?, reason = ?
     WHERE change = ? AND destination = ?"""
+_BRING_FORWARD = "UPDATE owed_events SET due_ms = ? WHERE destination = ? AND due_ms > ?"
 # Whatever is old enough passes this window; what is owed then goes when it was taken.
 _TRIM = """DELETE FROM status_changes WHERE id BETWEEN ? AND ?
     AND NOT EXISTS (SELECT 1 FROM owed_events WHERE change = id)"""
@@ -181,16 +182,23 @@ class StatusChanges:
         return row[0] if row else None
 
     async def settle(
-        self, destination: int, taken: Sequence[OwedEvent], put_off: Sequence[PutOff]
+        self,
+        destination: int,
+        taken: Sequence[OwedEvent],
+        put_off: Sequence[PutOff],
+        *,
+        is_back: bool = False,
     ) -> None:
-        """Store what became of events."""
+        """Store what became of events; all others are due if the destination *is_back*."""
         done = [(owed.number, destination) for owed in taken]
         later = [(off.due_ms, off.reason, off.event.number, destination) for off in put_off]
-        last = self.newest() - KEPT
+        now_ms, last = to_ms(self._clock()), self.newest() - KEPT
         old = [(owed.number, owed.number) for owed in taken if owed.number <= last]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(_TAKEN, done)
+            if is_back:
+                connection.execute(_BRING_FORWARD, (now_ms, destination, now_ms))
             connection.executemany(_PUT_OFF, later)
             connection.executemany(_TRIM, old)
 

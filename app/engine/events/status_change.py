@@ -11,12 +11,11 @@ import orjson
 
 from app.clock import from_ms
 from app.engine.execution import Execution, Status
+from app.engine.history import MAX_EVENTS
 from app.strict_json import Json
 
 DETAIL_TYPE: Final = "Step Functions Execution Status Change"
 MAX_DATA_BYTES: Final = 248 * 1024  #: of escaped input and output; AWS leaves out what exceeds it
-
-_NEVER_REDRIVABLE = (Status.RUNNING, Status.SUCCEEDED)
 
 
 def began(execution: Execution) -> dict[str, Json]:
@@ -85,14 +84,23 @@ def _named(execution: Execution, status: Status) -> dict[str, Json]:
 
 
 def _redrives(execution: Execution, status: Status) -> dict[str, Json]:
-    never = status in _NEVER_REDRIVABLE
-    reason = f"Execution is {status.value} and cannot be redriven"
+    reason = _why_not_redrivable(execution, status)
+    by = "REDRIVABLE" if execution.map_run is None else "REDRIVABLE_BY_MAP_RUN"
     return {
         "redriveCount": execution.redrives,
         "redriveDate": execution.redriven_ms,
-        "redriveStatus": "NOT_REDRIVABLE" if never else "REDRIVABLE",
-        "redriveStatusReason": reason if never else None,
+        "redriveStatus": by if reason is None else "NOT_REDRIVABLE",
+        "redriveStatusReason": reason,
     }
+
+
+def _why_not_redrivable(execution: Execution, status: Status) -> str | None:
+    """What DescribeExecution says at this moment."""
+    if status in (Status.RUNNING, Status.SUCCEEDED):
+        return f"Execution is {status.value} and cannot be redriven"
+    if execution.events >= MAX_EVENTS - 1:
+        return "Execution history event limit exceeded"
+    return None
 
 
 def _fits(text: str, beside_bytes: int) -> bool:

@@ -66,6 +66,25 @@ async def test_what_stays_refused_is_given_up_visibly(recorder: Recorder, shelf:
     assert recorder.meter.counts == {"events_refused": 1, "events_given_up": 1}
 
 
+async def test_what_waits_goes_out_when_the_destination_is_back(
+    recorder: Recorder, shelf: Shelf
+) -> None:
+    """The first event that is taken again brings the others forward."""
+    shelf.refuses, shelf.batch = {1, 2}, 2
+    await recorder.begin(2)
+    for _ in range(3):
+        await recorder.delivery.deliver_due()
+        recorder.clock.now += 5 * recorder.second
+    shelf.refuses, shelf.given = set(), []
+    await recorder.begin()
+
+    await recorder.delivery.deliver_due()
+    await recorder.delivery.deliver_due()
+
+    assert shelf.given == [3, 1, 2]
+    assert recorder.owed == 0
+
+
 async def test_a_fault_in_a_destination_loses_nothing(recorder: Recorder, shelf: Shelf) -> None:
     """Events that met a bug of ours are tried again like others."""
     shelf.given = None  # type: ignore[assignment]

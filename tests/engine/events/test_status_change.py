@@ -15,6 +15,7 @@ from app.engine.payload import Payload
 from app.strict_json import Json
 from tests.engine.driving import NOON, Driver, only, parked
 from tests.engine.events.recording import WHERE, Shelf, execution
+from tests.engine.mapping import distributed
 
 NOON_MS = to_ms(NOON)
 
@@ -166,6 +167,24 @@ async def test_express_executions_tell_nothing(told: Driver) -> None:
     await told.call("StartSyncExecution", stateMachineArn=made["stateMachineArn"])
 
     assert events(told) == []
+
+
+@pytest.mark.parametrize(("kind", "told_of"), [("STANDARD", 4), ("EXPRESS", 2)])
+async def test_children_of_a_map_run_are_executions_too(
+    told: Driver, kind: str, told_of: int
+) -> None:
+    """A Standard child is told of under its own ARN; who redrives it is its Map Run."""
+    await told.run(only(distributed({"Type": "Fail"}, kind=kind)), [1])
+
+    found = events(told)
+    redrivable = {e["detail"]["stateMachineArn"]: e["detail"]["redriveStatus"] for e in found[1:]}
+
+    assert len(found) == told_of
+    assert redrivable[f"{WHERE}:stateMachine:machine"] == "REDRIVABLE"
+    if kind == "STANDARD":
+        (child,) = redrivable.keys() - {f"{WHERE}:stateMachine:machine"}
+        assert child.startswith(f"{WHERE}:stateMachine:machine/")
+        assert redrivable[child] == "REDRIVABLE_BY_MAP_RUN"
 
 
 @pytest.mark.parametrize(
