@@ -5,15 +5,19 @@ The queue is moto's, over HTTP; the consumer is boto3.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
+import uvicorn
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from app.strict_json import Json
-from tests.engine.driving import Driver, only
+from app.web.stepfunctions import create_stepfunctions_app
+from tests.engine.driving import ROLE, Driver, only
 
 SEND = "arn:aws:states:::sqs:sendMessage"
 CALLBACK = {
@@ -96,6 +100,82 @@ async def test_heartbeats_keep_the_task_alive(driver: Driver, queue: Any) -> Non
 
     assert alive == "RUNNING"
     assert (await driver.describe(arn))["error"] == "States.Timeout"
+
+
+@pytest.fixture
+async def states(driver: Driver) -> AsyncIterator[Any]:
+    """boto3's client of the engine, over HTTP."""
+    config = uvicorn.Config(
+        create_stepfunctions_app(driver.engine), log_level="error", access_log=False, ws="none"
+    )
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve([listening]))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    client: Any = boto3.client("stepfunctions", region_name="us-east-1", endpoint_url=url)
+    yield client
+    client.close()
+    server.should_exit = True
+    await serving
+
+
+async def test_the_documented_example_works_with_boto3_alone(
+    driver: Driver, queue: Any, states: Any
+) -> None:
+    """Heartbeats keep it alive; the consumer completes it; without either it times out."""
+    call = asyncio.to_thread
+    definition = {
+        "StartAt": "Send message to SQS",
+        "States": {
+            "Send message to SQS": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+                "HeartbeatSeconds": 60,
+                "Parameters": {
+                    "QueueUrl": queue.url,
+                    "MessageBody": {
+                        "Message": "Hello from Step Functions!",
+                        "TaskToken.$": "$$.Task.Token",
+                    },
+                },
+                "Next": "Done",
+            },
+            "Done": {"Type": "Succeed"},
+        },
+    }
+    made = await call(
+        states.create_state_machine,
+        name="callback",
+        definition=json.dumps(definition),
+        roleArn=ROLE,
+    )
+    machine = {"stateMachineArn": made["stateMachineArn"]}
+    answered = await call(states.start_execution, **machine, name="answered")
+    first = await received(queue)
+    silent = await call(states.start_execution, **machine, name="silent")
+    await received(queue)
+
+    for _ in range(3):
+        await driver.pass_time(50)
+        await call(states.send_task_heartbeat, taskToken=first["TaskToken"])
+    done = {"taskToken": first["TaskToken"], "output": '{"approved": true}'}
+    await call(states.send_task_success, **done)
+    late = await call(_refusal, states.send_task_success, done)
+
+    ended = [
+        await call(states.describe_execution, executionArn=arn["executionArn"])
+        for arn in (answered, silent)
+    ]
+    assert first["Message"] == "Hello from Step Functions!"
+    assert [one["status"] for one in ended] == ["SUCCEEDED", "FAILED"]
+    assert (ended[0]["output"], ended[1]["error"]) == ('{"approved": true}', "States.Timeout")
+    assert late == "TaskTimedOut"
+
+
+def _refusal(operation: Callable[..., Any], given: dict[str, str]) -> str:
+    with pytest.raises(ClientError) as refused:
+        operation(**given)
+    return refused.value.response["Error"]["Code"]
 
 
 async def test_the_plain_form_gives_the_services_answer(driver: Driver, queue: Any) -> None:
