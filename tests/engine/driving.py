@@ -160,6 +160,9 @@ async def crash(driver: Driver) -> None:
     conductor._loop.cancel()
     for task in conductor._dispatcher._tasks:
         task.cancel()
+    driver.engine._map_runs._stopped = True
+    for task in driver.engine._map_runs._at_work.values():
+        task.cancel()
     await asyncio.sleep(0)
     lock.release()
     await driver.database.close()
