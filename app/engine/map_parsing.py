@@ -165,7 +165,7 @@ def _reader(fields: Fields) -> ItemReader | None:
     reader.only({"Resource", "ReaderConfig"} | _argument_names(fields))
     action = _action(reader, _ACTIONS)
     config = reader.nested("ReaderConfig") or reader.child({}, reader.at("ReaderConfig"))
-    config.only(_CONFIG)
+    config.only(_CONFIG if fields.jsonata else _CONFIG | {"MaxItemsPath", "ItemsPointerPath"})
     return ItemReader(
         action,
         _arguments(reader),
@@ -188,9 +188,7 @@ _CONFIG = {
     "CSVHeaders",
     "CSVDelimiter",
     "MaxItems",
-    "MaxItemsPath",
     "ItemsPointer",
-    "ItemsPointerPath",
 }
 
 
