@@ -1,28 +1,27 @@
-"""The command line: run the service, and operate a running one."""
+"""The command line: run the service, and operate a running one.
+
+Each command imports what it is about: an engine that starts again after a crash, or a command that
+asks a running service, does not wait for FastAPI and boto3.
+"""
 
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from app.approvals.api_keys import api_key_entry, new_api_key
-from app.approvals.store.dynamodb.setup import create_table
-from app.aws_json import AwsRefused, AwsSilent
-from app.client import Client, find_api_key
-from app.doctor import examine
-from app.doctor_aws import dynamodb_client
 from app.engine_command import CONTEXT, Functions, engine
 from app.errors import SignoffError
-from app.main import verify_audit
-from app.run import run_demo, run_service
 from app.secrets_source import new_secret_key
-from app.server import run
 from app.settings import Settings, load_settings
 from app.strict_json import Json, NotJson, dumps, loads
+
+if TYPE_CHECKING:
+    from app.client import Client
 
 #: without a terminal there is no width to keep to, and whoever reads wants whole lines
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
@@ -61,13 +60,20 @@ def main() -> None:
 @app.command()
 def demo(function: Functions = None) -> None:
     """Start service, engine, mailbox and the example workflow in one process."""
+    from app.demo import run_demo
+    from app.server import run
+
     sys.exit(run(run_demo(load_settings(), function or ())))
 
 
 @app.command()
 def serve(function: Functions = None) -> None:
     """Start the service; with SIGNOFF_TARGET=embedded (the default) the engine too."""
-    sys.exit(run(run_service(load_settings(), function or ())))
+    from app.main import service
+    from app.run import run_process
+    from app.server import run
+
+    sys.exit(run(run_process(service, load_settings(), function or ())))
 
 
 app.command(context_settings=CONTEXT)(engine)
@@ -157,6 +163,8 @@ def audit_show(approval_id: ApprovalId, url: Url = None, api_key: ApiKey = None)
 @audit.command("verify")
 def audit_verify() -> None:
     """Check every audit chain and digest in the data directory; works without a service."""
+    from app.main import verify_audit
+
     report = asyncio.run(verify_audit(load_settings()))
     if report.fault is not None:
         where = f" (approval {report.fault.approval_id})" if report.fault.approval_id else ""
@@ -173,6 +181,10 @@ def audit_verify() -> None:
 @table.command("create")
 def table_create() -> None:
     """Make the DynamoDB table that SIGNOFF_STORE names, with TTL and point-in-time recovery."""
+    from app.approvals.store.dynamodb.setup import create_table
+    from app.aws_json import AwsRefused, AwsSilent
+    from app.doctor_aws import dynamodb_client
+
     name = load_settings().table
     if name is None:
         raise SignoffError("SIGNOFF_STORE names no table: set it to dynamodb:TABLE.")
@@ -189,6 +201,8 @@ def table_create() -> None:
 @app.command()
 def doctor() -> None:
     """Check settings, store, mail server, target and base URL; say how to mend each."""
+    from app.doctor import examine
+
     findings = asyncio.run(examine())
     for finding in findings:
         mark = "[green]ok[/]  " if finding.ok else "[red]bad[/] "
@@ -198,7 +212,9 @@ def doctor() -> None:
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-def _client(url: str | None, api_key: str | None) -> Client:
+def _client(url: str | None, api_key: str | None) -> "Client":
+    from app.client import Client, find_api_key
+
     settings: Settings = load_settings()
     return Client(url or settings.public_url, find_api_key(settings.data_dir, api_key))
 

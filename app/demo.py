@@ -1,17 +1,24 @@
-"""What the demo adds to a service: secrets of its own, a mailbox, and the example workflow."""
+"""The demo: a service with secrets of its own, a mailbox, and the example workflow."""
 
+import sys
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import SecretStr
 
 from app.errors import StartRefused, StateMachineAlreadyExists
+from app.inbox import Inbox
+from app.logs import configure_logs
+from app.main import FUNCTION, service
+from app.run import Running, load_functions, prepare, settle
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret
+from app.server import Stop, serve
 from app.settings import LOOPBACK, ChannelKind, Settings, TargetKind
 from app.strict_json import Json, dumps, loads
 from app.templating import shipped_directory
 
-FUNCTION = "signoff"
 STATE_MACHINE = "approval-example"
 SENDER = "signoff@signoff.example"
 
@@ -32,6 +39,30 @@ class Workflows(Protocol):
 
     async def start_execution(self, *, state_machine_arn: str, input: str) -> Json:
         """Start it."""
+
+
+async def run_demo(settings: Settings, functions: Iterable[str]) -> int:
+    """Service, engine, mailbox and the example in one process; its exit status."""
+    prepare(settings.data_dir)
+    settings, stop = demo_settings(settings), Stop()
+    # The terminal is for the person who tries it.
+    with (settings.data_dir / "demo.log").open("a") as log:
+        lines = configure_logs(settings.log_level, log)
+        async with (
+            Inbox.running(settings.data_dir, settings.host, settings.inbox_port) as inbox,
+            service(settings, load_functions(functions), stop, lines, inbox) as running,
+        ):
+            await serve(running.sites, stop, partial(_begin, settings, running))
+        lines.flush()
+    return int(stop.failed)
+
+
+async def _begin(settings: Settings, running: Running) -> None:
+    await settle()
+    if settings.demo_autostart and running.engine is not None:
+        await start_example(running.engine, settings)
+    sys.stdout.write(welcome(settings))
+    sys.stdout.flush()
 
 
 def demo_settings(settings: Settings) -> Settings:

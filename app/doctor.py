@@ -18,9 +18,10 @@ from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.channel_setting import make_channel
 from app.doctor_aws import ses_findings, table_findings
 from app.engine.store import FILE as ENGINE_FILE
+from app.engine_process import event_routing
 from app.errors import SignoffError, StartRefused
 from app.findings import Finding
-from app.main import api_key_entries, event_routing
+from app.main import api_key_entries
 from app.secrets_source import API_KEY_FILE, read_secret_keys
 from app.settings import ChannelKind, Settings, TargetKind, load_settings
 

@@ -13,8 +13,6 @@ import typer
 
 from app.errors import StartRefused
 from app.local_settings import read_env_file
-from app.run import run_engine
-from app.server import run
 from app.settings import load_settings
 
 LOCAL = "Step Functions Local"
@@ -173,5 +171,10 @@ def engine(
             f"{unknown} is not understood by signoff engine. "
             "signoff engine --help lists its options."
         )
+    # Not above: `signoff` itself, and each of its other commands, does without the engine.
+    from app.engine_process import engine_alone
+    from app.run import run_process
+    from app.server import run
+
     given = {name: value for name, value in context.params.items() if value is not None}
-    sys.exit(run(run_engine(load_settings(given), function or ())))
+    sys.exit(run(run_process(engine_alone, load_settings(given), function or ())))

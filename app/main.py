@@ -6,12 +6,10 @@ is given the function ``signoff`` as one of its local functions.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
 from jinja2 import Environment
-from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
@@ -38,61 +36,32 @@ from app.approvals.targets.embedded import EmbeddedTarget
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.channel_setting import make_channel
 from app.clock import utc_now
-from app.demo import FUNCTION
-from app.engine.events import Destination, EventRouting
-from app.engine.events.eventbridge import EventBridge
-from app.engine.events.webhook import Signer, Webhook
-from app.engine.functions import Invocation, LocalFunction
-from app.engine.mock_file import MockFile, read_mock_file
-from app.engine.rehearsal import Rehearsal
+from app.engine.functions import Invocation
 from app.engine.runtime import Engine
-from app.engine.store import open_database
+from app.engine_process import engine_site, make_engine
 from app.errors import SignoffError
 from app.inbox import Inbox
-from app.local_settings import LocalSettings
 from app.logs import LogLines
 from app.presence import Presence
+from app.run import Functions, Running
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
 from app.server import Site, Stop
-from app.settings import CallbackGet, Settings, TargetKind
+from app.settings import CallbackGet, Settings, TargetKind, revealed
 from app.store_setting import open_store, open_to_read
 from app.strict_json import Json
 from app.templating import environment
-from app.web.access_log import AccessLog
 from app.web.approvals import ApprovalsApi
+from app.web.border import Border
 from app.web.compat import callback_routes
 from app.web.decide import DecideFirst
 from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
-from app.web.events import EventStream
 from app.web.health import Health, no_events
 from app.web.inbox import inbox_routes
-from app.web.limits import AsgiApp, Limits
+from app.web.limits import AsgiApp
 from app.web.metrics import PrometheusMeter
-from app.web.stepfunctions import create_stepfunctions_app
 
-Functions = Mapping[str, LocalFunction]
+FUNCTION = "signoff"  #: what workflows call
 Wording = tuple[Environment, Languages]  #: the templates and the phrases in them
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A process that is built and started, but not yet served."""
-
-    sites: tuple[Site, ...]
-    engine: Engine | None
-
-
-@asynccontextmanager
-async def engine_alone(
-    settings: Settings, functions: Functions, stop: Stop, lines: LogLines
-) -> AsyncIterator[Running]:
-    """The engine without approvals, started; stopped at the end."""
-    meter = PrometheusMeter()
-    async with AsyncExitStack() as stack:
-        engine = _engine(settings, functions, meter, stop, stack)
-        await engine.start()
-        stack.push_async_callback(engine.stop)
-        yield Running((_engine_site(settings, engine, Border(meter, lines), stop),), engine)
 
 
 @asynccontextmanager
@@ -109,7 +78,7 @@ async def service(
         StartRefused: a setting, the data or the surroundings make it impossible.
     """
     meter = PrometheusMeter()
-    ring = KeyRing(read_secret_keys(_text(settings.secret_keys)))
+    ring = KeyRing(read_secret_keys(revealed(settings.secret_keys)))
     keys = ApiKeys(api_key_entries(settings))
     channel = make_channel(settings)
     function = _Signoff()
@@ -158,7 +127,7 @@ async def verify_audit(settings: Settings) -> AuditReport:
     """
     store = open_to_read(settings)
     made_by_demo = settings.data_dir / SECRET_FILE
-    given = _text(settings.secret_keys) or (
+    given = revealed(settings.secret_keys) or (
         f"file:{made_by_demo}" if made_by_demo.exists() else None
     )
     try:
@@ -226,56 +195,11 @@ def _targets(
     stack: AsyncExitStack,
 ) -> tuple[Engine | None, Mapping[str, Target]]:
     if settings.target is TargetKind.EMBEDDED:
-        engine = _engine(settings, functions, meter, stop, stack)
+        engine = make_engine(settings, functions, meter, stop, stack)
         return engine, {TargetKind.EMBEDDED.value: EmbeddedTarget(engine)}
     target = StepFunctionsTarget(connect())
     stack.callback(target.close)
     return None, {TargetKind.AWS.value: target}
-
-
-def _engine(
-    settings: Settings,
-    functions: Functions,
-    meter: PrometheusMeter,
-    stop: Stop,
-    stack: AsyncExitStack,
-) -> Engine:
-    database = open_database(settings.data_dir)
-    stack.push_async_callback(database.close)
-    database.on_failed = partial(stop.request, failed=True)
-    return Engine(
-        database,
-        account=settings.account,
-        region=settings.region,
-        functions=functions,
-        endpoints=settings.endpoints,
-        rehearsal=_rehearsal(settings.local),
-        events=event_routing(settings),
-        retention_s=settings.engine_retention,
-        meter=meter,
-    )
-
-
-def _rehearsal(local: LocalSettings) -> Rehearsal:
-    mocks = MockFile() if local.sfn_mock_config is None else read_mock_file(local.sfn_mock_config)
-    return Rehearsal(mocks, local.wait_time_scale)
-
-
-def event_routing(settings: Settings) -> EventRouting:
-    """Where execution status changes go.
-
-    Raises:
-        StartRefused: a setting is missing or wrong.
-    """
-    destinations: list[Destination] = []
-    if settings.event_bus is not None:
-        destinations.append(EventBridge(settings.event_bus, settings.region))
-    if settings.event_webhook_url is not None:
-        secrets = read_secret_keys(
-            _text(settings.event_webhook_secrets), "SIGNOFF_EVENT_WEBHOOK_SECRETS"
-        )
-        destinations.append(Webhook(settings.event_webhook_url, Signer(secrets)))
-    return EventRouting(destinations, settings.event_source, settings.event_retry_for)
 
 
 class _Signoff:
@@ -350,35 +274,13 @@ def _mailing(
     return worker
 
 
-@dataclass(frozen=True, slots=True)
-class Border:
-    """What stands around every application of this process."""
-
-    meter: PrometheusMeter
-    lines: LogLines
-
-    def around(self, app: AsgiApp) -> AsgiApp:
-        """*app*, limited, counted and logged."""
-        return AccessLog(Limits(app), self.meter, self.lines)
-
-
 def _sites(
     settings: Settings, app: AsgiApp, engine: Engine | None, border: Border, stop: Stop
 ) -> tuple[Site, ...]:
     site = Site(border.around(app), settings.host, settings.port, "SIGNOFF_PORT")
     if engine is None:
         return (site,)
-    return site, _engine_site(settings, engine, border, stop)
-
-
-def _engine_site(settings: Settings, engine: Engine, border: Border, stop: Stop) -> Site:
-    api = create_stepfunctions_app(engine)
-    app = border.around(EventStream(api, engine.changes, stop.wait))
-    return Site(app, settings.engine_host, settings.engine_port, "SIGNOFF_ENGINE_PORT")
-
-
-def _text(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
+    return site, engine_site(settings, engine, border, stop)
 
 
 def _allow(_request: object) -> None:

@@ -255,3 +255,8 @@ def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
         if exc.title == Settings.__name__:
             name = PREFIX + name
         raise StartRefused(f"{name} cannot be used: {reason}.") from exc
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """The text of a secret setting; None if it is not set."""
+    return secret.get_secret_value() if secret else None
