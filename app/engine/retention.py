@@ -21,7 +21,7 @@ from app.sqlite import Database
 log = logging.getLogger(__name__)
 
 DEFAULT_S = 90 * 86_400  #: as AWS
-EVERY_S = 600.0  #: between two looks
+EVERY_S = (1.0, 600.0)  #: between two looks: a sixtieth of what is kept, within these
 BUDGET_S = 0.003  #: how long one transaction may work
 PAUSE_S = 0.01  #: between two transactions, for others
 MAP_ITEMS = 200  #: of a Map Run, removed at once
@@ -64,6 +64,7 @@ class Retention:
         self._database = database
         self._clock = clock
         self._kept_ms = kept_s * 1000
+        self._every_s = min(max(EVERY_S[0], kept_s / 60), EVERY_S[1])
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -88,7 +89,7 @@ class Retention:
                 await self.trim(PAUSE_S)
             except StoreError:
                 log.warning("the store refused; closed executions stay for now")
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._every_s)
 
 
 def trim_some(connection: sqlite3.Connection, before_ms: int) -> bool:
