@@ -12,6 +12,7 @@ from app.engine.store import RUNNING, key_of
 _ADD = "INSERT INTO parents (child, frame, attempt) VALUES (?, ?, ?)"
 _FIND = "SELECT frame, attempt FROM parents WHERE child = ?"
 _REMOVE = "DELETE FROM parents WHERE child = ?"
+_WAITS = "SELECT 1 FROM frames WHERE key = ? AND attempt = ?"
 _WAKE = "UPDATE frames SET due_ms = 0 WHERE key = ? AND attempt = ? AND phase = ?"
 _ENDED = """SELECT child FROM parents LEFT JOIN executions ON id = child
     WHERE id IS NULL OR status <> ?"""
@@ -35,7 +36,7 @@ def wake_parent(connection: sqlite3.Connection, child: int) -> bool:
     if row is None:
         return False
     woken = bool(connection.execute(_WAKE, (*row, Phase.SUBMITTED)).rowcount)
-    if woken:
+    if woken or not connection.execute(_WAITS, row).fetchone():
         connection.execute(_REMOVE, (child,))
     return woken
 

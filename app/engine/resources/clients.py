@@ -70,6 +70,7 @@ class AwsClients:
         self._endpoints = dict(endpoints or {})
         self._lock = threading.Lock()
         self._session: Any = None
+        self._anonymous = False  # there are no credentials
         self._clients: dict[tuple[str, str | None], Any] = {}
         self._threads: dict[str, Threads] = {}
         self._assumed: dict[str, _Assumed] = {}
@@ -150,13 +151,11 @@ class AwsClients:
             raise NotCalled(_one_line(exc)) from exc
 
     def _client(self, service: str, role_arn: str | None) -> Any:
-        with self._lock:
-            client = self._clients.get((service, role_arn))
-            if client is not None and not self._outlived(role_arn):
-                return client
+        client = self._clients.get((service, role_arn))
+        if client is None or self._outlived(role_arn):
             keys = self._assume(role_arn) if role_arn is not None else {}
             client = self._clients[service, role_arn] = self._make(service, keys)
-            return client
+        return client
 
     def _outlived(self, role_arn: str | None) -> bool:
         if role_arn is None:
@@ -193,11 +192,6 @@ class AwsClients:
                 f"AWS_ENDPOINT_URL_{_variable(described(service)[0])} or AWS_ENDPOINT_URL. "
                 "AWS itself is called when one of them names its endpoint."
             )
-        if self._session is None:
-            self._session = Session(region_name=self._region)
-        if not keys and self._session.get_credentials() is None:
-            # An endpoint of one's own takes any; boto3 does not sign without.
-            keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
         config = Config(
             retries={
                 "mode": "standard",
@@ -211,9 +205,16 @@ class AwsClients:
             # StartSyncExecution's and TestState's prefix would name a host that is not there.
             inject_host_prefix=False,
         )
-        return self._session.client(
-            service, endpoint_url=self._endpoint(service), config=config, **keys
-        )
+        with self._lock:  # sessions are not made for many threads; clients are
+            if self._session is None:
+                self._session = Session(region_name=self._region)
+                self._anonymous = self._session.get_credentials() is None
+            if not keys and self._anonymous:
+                # An endpoint of one's own takes any; boto3 does not sign without.
+                keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+            return self._session.client(
+                service, endpoint_url=self._endpoint(service), config=config, **keys
+            )
 
 
 def _variable(name: str) -> str:

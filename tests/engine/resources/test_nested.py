@@ -195,9 +195,12 @@ async def test_a_token_completes_a_sync_task_early(driver: Driver) -> None:
     given = (await driver.describe((await children(driver, child))[0]["executionArn"]))["input"]
 
     await driver.succeed("early", json.loads(given)["Token"])
+    running = [one["status"] for one in await children(driver, child)]
+    await driver.succeed("late")
 
     assert await driver.output(arn) == "early"
-    assert [one["status"] for one in await children(driver, child)] == ["RUNNING"]
+    assert running == ["RUNNING"]
+    assert driver.database.read("SELECT * FROM parents") == []
 
 
 @pytest.mark.parametrize(
@@ -287,14 +290,17 @@ async def test_a_refused_sdk_action_counts_its_attempts(driver: Driver) -> None:
 
 async def test_a_start_whose_answer_was_lost_is_not_repeated(driver: Driver) -> None:
     """The same attempt, made again, finds its execution though that ended; others are refused."""
+    await driver.run(only(parked()))
+    rows = driver.database.read("SELECT key >> 17, attempt FROM frames")
+    await driver.database.write(lambda c: c.execute("UPDATE frames SET phase = 1").rowcount)
     child = await driver.machine(ECHO, "child")
-    parent = dispatched(START + ".sync")
+    parent = replace(dispatched(START + ".sync"), execution_id=rows[0][0], attempt=rows[0][1])
     members = {"stateMachineArn": child, "name": "once"}
 
     first = await driver.engine.start_child(members, parent)
     again = await driver.engine.start_child(members, parent)
     with pytest.raises(ExecutionAlreadyExists):
-        await driver.engine.start_child(members, replace(parent, attempt=9))
+        await driver.engine.start_child(members, replace(parent, attempt=99))
 
     assert first == again
     assert [one["status"] for one in await children(driver, child)] == ["SUCCEEDED"]
