@@ -4,9 +4,6 @@ import os
 import secrets
 from pathlib import Path
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
 from app.errors import StartRefused
 
 SECRET_FILE = "secret-keys"  # noqa: S105  # a file's name
@@ -64,6 +61,10 @@ def _read_file(path: Path) -> str:
 
 
 def _ask_aws(service: str, name: str, variable: str) -> str:
+    # Most processes have their keys in a variable or a file, and start sooner without boto3.
+    import boto3  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
     try:
         if service == "ssm":
             answer = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)

@@ -4,10 +4,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import botocore.session
-from botocore import xform_name
-from botocore.exceptions import BotoCoreError
-
 from app.engine.failures import StateFailure
 from app.engine.iteration import Map
 from app.engine.json_faults import JsonFault, parse
@@ -100,8 +96,13 @@ def _check_answer(resource: Resource, result: Json, mode: str) -> None:
 @lru_cache(maxsize=64)
 def _answer_shape(service: str, action: str) -> Any:
     name = service.removeprefix("aws-sdk:")
+    # An engine that nobody asks for TestState does without it.
+    from botocore import xform_name  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    from botocore.session import get_session  # noqa: PLC0415
+
     try:
-        model = botocore.session.get_session().get_service_model(_SERVICES.get(name, name))
+        model = get_session().get_service_model(_SERVICES.get(name, name))
     except BotoCoreError:
         return None
     wanted = xform_name(action)

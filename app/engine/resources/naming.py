@@ -13,8 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from botocore.exceptions import DataNotFoundError, UnknownServiceError
-from botocore.loaders import create_loader
 
 #: services whose name in boto3 is not the one that ``aws-sdk`` resources have, less its hyphens
 _BOTO_NAMES: Mapping[str, str] = {
@@ -58,6 +56,8 @@ def boto_service(sdk_name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _unhyphenated() -> dict[str, str]:
+    from botocore.loaders import create_loader  # noqa: PLC0415  # as in clients.py
+
     names = create_loader().list_available_services("service-2")
     return {name.replace("-", ""): name for name in names}
 
@@ -76,6 +76,12 @@ _NONE: Mapping[str, Any] = {"operations": {}, "metadata": {}}
 
 
 def _model(service: str) -> Any:
+    from botocore.exceptions import (  # noqa: PLC0415  # as in clients.py
+        DataNotFoundError,
+        UnknownServiceError,
+    )
+    from botocore.loaders import create_loader  # noqa: PLC0415
+
     loader = create_loader()
     try:
         version = loader.determine_latest_version(service, "service-2")
