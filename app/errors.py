@@ -239,6 +239,10 @@ class ExecutionNotRedrivable(StepFunctionsError):
 class ValidationException(StepFunctionsError):
     """The request does not satisfy a constraint."""
 
+    def __init__(self, message: str | None = None, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason  #: AWS's name of the rule, where it has one
+
 
 class SerializationException(StepFunctionsError):
     """The request body is not a JSON object."""

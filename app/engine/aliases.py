@@ -31,6 +31,9 @@ _DELETE = "DELETE FROM aliases WHERE machine = ? AND name = ?"
 _NEWEST = 2**62
 
 
+INVALID_ROUTING = "INVALID_ROUTING_CONFIGURATION"
+
+
 class Aliases:
     """The aliases of an engine's state machines."""
 
@@ -191,7 +194,8 @@ def _check_shape(arns: Arns, routing: Sequence[Json]) -> None:
     if len(set(named)) < len(named):
         raise ValidationException(
             "Routing configuration must contain distinct state machine version ARNs. "
-            f"Received: [{', '.join(named)}]"
+            f"Received: [{', '.join(named)}]",
+            INVALID_ROUTING,
         )
     for arn in named:
         if version_number(arns.qualified(arn)[1]) is None:
@@ -199,14 +203,16 @@ def _check_shape(arns: Arns, routing: Sequence[Json]) -> None:
     weights = [route["weight"] for route in routing]
     if sum(weights) != 100:
         raise ValidationException(
-            f"Sum of routing configuration weights must equal 100. Received: {weights}"
+            f"Sum of routing configuration weights must equal 100. Received: {weights}",
+            INVALID_ROUTING,
         )
 
 
 def _not_versions(routing: Sequence[Json]) -> ValidationException:
     named = ", ".join(route["stateMachineVersionArn"] for route in routing)
     return ValidationException(
-        f"Routing configuration must contain state machine version ARNs. Received: [{named}]"
+        f"Routing configuration must contain state machine version ARNs. Received: [{named}]",
+        INVALID_ROUTING,
     )
 
 

@@ -373,7 +373,10 @@ class Machines:
     def _chosen(self, query: Query, arn: str) -> Chosen:
         name, qualifier = self.arns.qualified(arn)
         if name is not None and "/" in name:
-            raise ValidationException("Labeled State Machine ARNs are not supported by this API")
+            raise ValidationException(
+                "Labeled State Machine ARNs are not supported by this API",
+                "API_DOES_NOT_SUPPORT_LABELED_ARNS",
+            )
         row = self._active(_one(query(_BY_NAME, (name,))), arn)
         if qualifier is None:
             return Chosen(self._parsed.get(row.revision) or self._keep(row))

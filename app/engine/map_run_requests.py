@@ -95,7 +95,9 @@ class MapRunRequests:
         def work(connection: sqlite3.Connection) -> int:
             run = self._executions.map_run(map_run_arn, within(connection))
             if run.stopped_ms is not None:
-                raise ValidationException("Cannot update a Map Run that is completed.")
+                raise ValidationException(
+                    "Map Run is completed and cannot be updated", "CANNOT_UPDATE_COMPLETED_MAP_RUN"
+                )
             if max_concurrency is not None:
                 run.max_concurrency = max_concurrency
             if tolerated_failure_percentage is not None:

@@ -19,6 +19,7 @@ from app.errors import (
     StepFunctionsError,
     StoreError,
     UnknownOperationException,
+    ValidationException,
 )
 from app.strict_json import Json
 
@@ -66,7 +67,8 @@ async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, J
             answering = _while_connected(receive, answering)
         answer: Json = await answering
     except StepFunctionsError as exc:
-        return 400, _error(exc.code, exc.message)
+        reason = exc.reason if isinstance(exc, ValidationException) else None
+        return 400, _error(exc.code, exc.message) | ({"reason": reason} if reason else {})
     except _TooLarge:
         return 413, _error("RequestEntityTooLargeException", "The request body is too large.")
     except StoreError as exc:
@@ -125,7 +127,7 @@ def _parsed(body: bytes) -> Mapping[str, Json]:
     return value
 
 
-def _error(code: str, message: str) -> Json:
+def _error(code: str, message: str) -> dict[str, Json]:
     return {"__type": code, "message": message}
 
 

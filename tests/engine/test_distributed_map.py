@@ -510,8 +510,9 @@ async def test_a_changed_tolerance_takes_effect_at_once(driver: Driver) -> None:
     await driver.engine.idle()
 
     assert await driver.status(arn) == "FAILED"
-    with pytest.raises(ValidationException):
+    with pytest.raises(ValidationException) as refused:
         await driver.call("UpdateMapRun", **members)
+    assert refused.value.reason == "CANNOT_UPDATE_COMPLETED_MAP_RUN"
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,15 @@ def test_broken_constraints_are_all_named(
     assert caught.value.response["Error"]["Message"] == message
 
 
+def test_a_refusal_names_awss_reason(client: Any) -> None:
+    """Where AWS has a name for the rule."""
+    labeled = "arn:aws:states:us-east-1:123456789012:stateMachine:any/label"
+    with pytest.raises(ClientError) as caught:
+        client.start_execution(stateMachineArn=labeled)
+    response: Any = caught.value.response
+    assert response["reason"] == "API_DOES_NOT_SUPPORT_LABELED_ARNS"
+
+
 def post(server: Server, operation: str | None, body: bytes, **headers: str) -> httpx.Response:
     """A request without an SDK to mend it."""
     if operation is not None:
