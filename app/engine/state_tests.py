@@ -1,5 +1,6 @@
 """TestState: one state, run by itself, with what its work gives told or really done."""
 
+import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,8 +95,9 @@ class StateTests:
             _check_real(state, role_arn)
         given = _object("Variables", variables) if variables is not None else {}
         now_ms = to_ms(self._clock())
+        retries_made = configuration.get("retrierRetryCount", 0)
         if context is None:
-            shown = self._context(state, raw, role_arn, now_ms)
+            shown = self._context(state, raw, role_arn, now_ms, retries_made)
         else:
             shown = _object("Context object", context)
         seed = str(uuid.uuid4())
@@ -105,7 +107,7 @@ class StateTests:
             lambda: Scope(now_ms, seed, lambda: shown, lambda: given),
             Inspection(state, raw, given),
             mocked,
-            configuration.get("retrierRetryCount", 0),
+            retries_made,
             failed_iterations,
             now_ms + MAX_EXPRESS_MS,
         )
@@ -131,12 +133,14 @@ class StateTests:
             return StateFailure(answer.error, answer.cause)
         return answer.output
 
-    def _context(self, state: State, raw: Payload, role_arn: str | None, now_ms: int) -> Json:
+    def _context(
+        self, state: State, raw: Payload, role_arn: str | None, now_ms: int, retries_made: int
+    ) -> Json:
         machine, name, now = str(uuid.uuid4()), str(uuid.uuid4()), iso(from_ms(now_ms))
         shown: dict[str, Json] = {"Name": NAME, "EnteredTime": now}
         if isinstance(state, Task | Map | Parallel):
-            shown["RetryCount"] = 0
-        return {
+            shown["RetryCount"] = retries_made
+        context: dict[str, Json] = {
             "Execution": {
                 "Id": self._arns.execution(machine, name).replace(":execution:", ":express:"),
                 "Input": raw.value,
@@ -147,6 +151,9 @@ class StateTests:
             "StateMachine": {"Id": self._arns.state_machine(machine), "Name": machine},
             "State": shown,
         }
+        if isinstance(state, Task) and state.resource.waits_for_token:
+            context["Task"] = {"Token": secrets.token_urlsafe(48)}  # that nothing waits for
+        return context
 
 
 def _state(definition: str, name: str | None) -> State:

@@ -412,3 +412,40 @@ async def test_a_costly_state_is_tested_too(driver: Driver) -> None:
     answer = await answer_to(driver, state)
 
     assert (answer["status"], answer["error"]) == ("FAILED", "States.QueryEvaluationError")
+
+
+async def test_a_callback_has_a_token(driver: Driver) -> None:
+    """It is passed on, and is no token of an execution."""
+    state: Json = {
+        "Type": "Task",
+        "Resource": PARK,
+        "Parameters": {"FunctionName": "park", "Payload": {"token.$": "$$.Task.Token"}},
+        "End": True,
+    }
+
+    answer = await answer_to(driver, state, mock=mocked("done"), inspectionLevel="DEBUG")
+
+    token = json.loads(answer["inspectionData"]["afterParameters"])["Payload"]["token"]
+    assert answer["output"] == '"done"'
+    with pytest.raises(StepFunctionsError, match="Invalid token"):
+        await driver.engine.send_task_success(token, "1")
+
+
+async def test_a_nested_execution_is_mocked_by_what_describes_it(driver: Driver) -> None:
+    """Its input and output are JSON; what DescribeExecution always gives has to be there."""
+    state: Json = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "ResultSelector": {"o.$": "$.Output"},
+        "End": True,
+    }
+    whole = {"ExecutionArn": "e", "StateMachineArn": "m", "Status": "SUCCEEDED", "StartDate": "d"}
+
+    answer = await answer_to(driver, state, mock=mocked({"Output": {"x": 1}} | whole))
+    with pytest.raises(ValidationException) as caught:
+        await answer_to(driver, state, mock=mocked({"Output": {"x": 1}}))
+
+    assert answer["output"] == '{"o":{"x":1}}'
+    assert caught.value.message == (
+        "Mock result schema validation error: Required field 'ExecutionArn' is missing"
+    )
