@@ -92,7 +92,7 @@ class Protocol(RuleBasedStateMachine):
             Path(self.folder.name) / "approvals.sqlite3",
             workflow=before.workflow if before else None,
             clock=before.clock if before else None,
-            store_type=FlakyStore,
+            opens=FlakyStore.open,
             inline_s=0.001,
         )
 

@@ -43,6 +43,8 @@ from tests.approvals.world import (
     ring,
 )
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 
 async def test_a_mint_answers_with_a_link_for_each_recipient_and_action(world: World) -> None:
     """Everybody gets their own link for everything they can do."""
@@ -214,6 +216,7 @@ async def test_of_many_clicks_at_once_exactly_one_counts(world: World) -> None:
     assert 1 <= sum(decided.mine for decided in told) <= 16
 
 
+@pytest.mark.sqlite
 async def test_either_of_two_racing_actions_can_win(world: World) -> None:
     """Nobody is favoured: whoever comes first wins."""
     winners: Counter[str] = Counter()
@@ -355,7 +358,10 @@ async def test_unknown_approvals_are_unknown(world: World) -> None:
 
 async def test_approvals_are_listed_newest_first_in_pages(world: World) -> None:
     """All approvals come up, once each."""
-    made = [await world.mint(f"token-{number}") for number in range(5)]
+    made = []
+    for number in range(5):
+        made.append(await world.mint(f"token-{number}"))
+        world.clock.advance(seconds=0.001)
 
     first = await world.service.list(state=None, limit=2, cursor=None)
     second = await world.service.list(state=None, limit=2, cursor=first.next_cursor)
@@ -560,6 +566,7 @@ async def test_a_store_of_other_keys_stops_the_start(tmp_path: Path) -> None:
         await open_world(path, keys=ring(KEY))
 
 
+@pytest.mark.sqlite
 async def test_task_tokens_are_not_readable_in_the_files(tmp_path: Path) -> None:
     """Who steals the database finds no task token, no link and no key in it."""
     world = await open_world(tmp_path / "a.sqlite3")

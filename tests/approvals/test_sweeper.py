@@ -12,6 +12,8 @@ from app.strict_json import loads
 from tests.approvals.workflow import ARN, Fault
 from tests.approvals.world import NOW, World, open_world
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 
 @pytest.mark.parametrize("action", ["approve", "reject"])
 @pytest.mark.parametrize("fault", [Fault.LOST_BEFORE, Fault.THROTTLED])
@@ -220,6 +222,7 @@ async def test_stopping_gives_back_what_is_not_done(tmp_path: Path) -> None:
     await after.close()
 
 
+@pytest.mark.sqlite
 async def test_one_that_always_fails_does_not_hold_up_the_others(world: World) -> None:
     """A poisoned approval waits alone."""
     poisoned = await world.mint("poisoned")
@@ -239,6 +242,7 @@ async def test_one_that_always_fails_does_not_hold_up_the_others(world: World) -
     assert (await world.record(poisoned)).state is State.DECIDED
 
 
+@pytest.mark.sqlite
 async def test_more_than_fit_at_once_are_delivered_without_waiting_for_the_next_round(
     tmp_path: Path,
 ) -> None:
@@ -257,6 +261,7 @@ async def test_more_than_fit_at_once_are_delivered_without_waiting_for_the_next_
     await world.close()
 
 
+@pytest.mark.sqlite
 async def test_repeated_failures_are_tried_less_and_less_often(world: World) -> None:
     """The waits double up to a minute (the drawn delay is the longest here)."""
     world.workflow.faults.extend([Fault.THROTTLED] * 9)
@@ -362,6 +367,7 @@ async def test_a_task_that_ended_before_the_expiry_stays_as_it_is(world: World) 
     assert await world.events(approval) == ["CREATED", "EXPIRED", "EXPIRY_TOO_LATE"]
 
 
+@pytest.mark.sqlite
 async def test_many_expiries_at_once_all_end(world: World) -> None:
     """More than one batch takes more than one round, not more than a few."""
     approvals = [await world.mint(f"token-{number}", expires_in=60) for number in range(250)]

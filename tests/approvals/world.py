@@ -1,5 +1,6 @@
 """A whole approvals half for tests: real store on disk, service and sweeper, a clock by hand."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.approvals.model import Approval, Holder
 from app.approvals.page_frame import PageFrame
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService, Decided, Minted
+from app.approvals.store import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from app.approvals.sweeper import Sweeper
 from app.approvals.targets import Target
@@ -28,6 +30,10 @@ BASE_URL = "https://signoff.example.com"
 OTHER_BASE_URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
 KEY = "uT3-Vq0_nM7xL1kZc9RbYw5sHd8fGj2p"
 OLDER_KEY = "kP9_wQ2-rT6yU1iO4aS8dF3gH7jK5lZ0"
+
+
+#: how worlds open their stores; the fixture `each_store` puts another in its place
+open_store: Callable[[Path], ApprovalStore] = SqliteStore.open
 
 
 @dataclass
@@ -48,7 +54,7 @@ class HandClock:
 class World:
     """What a test has in its hands."""
 
-    store: SqliteStore
+    store: ApprovalStore
     service: ApprovalService
     sweeper: Sweeper
     workflow: Workflow
@@ -152,7 +158,7 @@ async def open_world(
     clock: HandClock | None = None,
     keys: KeyRing | None = None,
     target: Target | None = None,
-    store_type: type[SqliteStore] = SqliteStore,
+    opens: Callable[[Path], ApprovalStore] | None = None,
     alone: bool = True,
     every_s: float = 1.0,
     **of_service: Any,
@@ -161,7 +167,7 @@ async def open_world(
     keys = keys or ring()
     clock = clock or HandClock()
     workflow = workflow or Workflow()
-    store = store_type.open(path)
+    store = (opens or open_store)(path)
     links = LinkSigner(keys, BASE_URL)
     service = ApprovalService(
         store=store,
