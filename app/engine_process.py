@@ -22,6 +22,7 @@ from app.server import Site, Stop
 from app.settings import Settings, revealed
 from app.web.border import Border
 from app.web.events import EventStream
+from app.web.lambda_invoke import LocalLambda
 from app.web.metrics import PrometheusMeter
 from app.web.stepfunctions import create_stepfunctions_app
 
@@ -91,6 +92,6 @@ def _rehearsal(local: LocalSettings) -> Rehearsal:
 
 def engine_site(settings: Settings, engine: Engine, border: Border, stop: Stop) -> Site:
     """The Step Functions API and the stream of status changes, on the engine's port."""
-    api = create_stepfunctions_app(engine)
+    api = LocalLambda(engine.functions, create_stepfunctions_app(engine))
     app = border.around(EventStream(api, engine.changes, stop.wait))
     return Site(app, settings.engine_host, settings.engine_port, "SIGNOFF_ENGINE_PORT")

@@ -100,7 +100,8 @@ class Engine:
         self._machines = Machines(database, self.arns, clock, pages, rehearsal)
         self._executions = Executions(database, self.arns, self._machines, pages, clock)
         clients = AwsClients(region, endpoints)
-        resources = Resources(Surroundings(self.arns, dict(functions or {}), clients, self))
+        self.functions = dict(functions or {})
+        resources = Resources(Surroundings(self.arns, self.functions, clients, self))
         numbers = [destination.number for destination in events.destinations]
         self.changes = StatusChanges(database, clock, source=events.source, destinations=numbers)
         self._deliveries = [
