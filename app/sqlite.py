@@ -154,6 +154,14 @@ class Database:
         result: T = await pending.future
         return result
 
+    async def probe(self) -> None:
+        """The smallest write there is: it changes nothing, and needs the disk all the same.
+
+        Raises:
+            StoreUnavailable, StoreUnconfirmed
+        """
+        await self.write(_touch)
+
     async def close(self) -> None:
         """Finish what was accepted, empty the WAL and close."""
         if self._closed:
@@ -402,6 +410,11 @@ _BREAKING = frozenset(
         sqlite3.SQLITE_BUSY,
     }
 )
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute(f"PRAGMA user_version={version:d}")
 
 
 def _nothing() -> None:

@@ -196,6 +196,14 @@ class Engine:
         """Return when all executions wait for someone, or for a later moment."""
         await self._conductor.idle()
 
+    async def probe(self) -> None:
+        """Write to the store what changes nothing.
+
+        Raises:
+            StoreError: it takes no writes.
+        """
+        await self._database.probe()
+
     def event_backlogs(self) -> Mapping[str, EventBacklog]:
         """What is owed to each destination of events, by its name."""
         found = self.changes.backlog()

@@ -68,9 +68,11 @@ class Health:
         """200 if the store takes writes and no decision is owed for long; 503 with the reasons."""
         reasons = []
         backlog = None
+        events: dict[str, Json] = {}
         try:
             await self._probe()
             backlog = await self._store.backlog()
+            events = owed_events(self._events, self._clock())
         except StoreError:
             reasons.append("store_unwritable")
         owed_s = _age_s(backlog.oldest_answer_at if backlog else None, self._clock())
@@ -80,7 +82,7 @@ class Health:
             "status": "unready" if reasons else "ready",
             "reasons": reasons,
             "owed": _owed(backlog, owed_s),
-            **owed_events(self._events, self._clock()),
+            **events,
         }
         return _answer(503 if reasons else 200, body)
 
@@ -105,18 +107,18 @@ class Health:
 
 
 def owed_events(backlogs: EventBacklogs, now: datetime) -> dict[str, Json]:
-    """What the engine has not told its destinations, if it has any."""
-    try:
-        found = backlogs()
-    except StoreError:
-        return {}
+    """What the engine has not told its destinations, if it has any.
+
+    Raises:
+        StoreError
+    """
     shown = {
         name: {
             "owed": events.owed,
             "given_up": events.given_up,
             "oldest_seconds": round(_age_s(_moment(events.oldest_ms), now), 1),
         }
-        for name, events in found.items()
+        for name, events in backlogs().items()
     }
     return {"events": shown} if shown else {}
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Mapping
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.clock import utc_now
 from app.engine.requests import OPERATIONS, checked
 from app.engine.runtime import Engine, Verb
 from app.errors import (
@@ -22,6 +23,7 @@ from app.errors import (
     ValidationException,
 )
 from app.strict_json import Json
+from app.web.health import owed_events
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +45,29 @@ def create_stepfunctions_app(engine: Engine) -> ASGIApp:
     """The API of *engine* as an ASGI application."""
     verbs = engine.verbs
 
+    async def answered(scope: Scope, receive: Receive) -> tuple[int, Json]:
+        if scope["method"] in ("GET", "HEAD") and scope["path"] == "/readyz":
+            return await _ready(engine)
+        return await _respond(verbs, scope, receive)
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            status, body = await _respond(verbs, scope, receive)
+            status, body = await answered(scope, receive)
             await _send(send, status, body, head=scope["method"] == "HEAD")
 
     return app
+
+
+async def _ready(engine: Engine) -> tuple[int, Json]:
+    """200 if the store takes writes; and what is owed to the destinations of events."""
+    try:
+        await engine.probe()
+        events = owed_events(engine.event_backlogs, utc_now())
+    except StoreError:
+        return 503, {"status": "unready", "reasons": ["store_unwritable"]}
+    return 200, {"status": "ready", "reasons": [], **events}
 
 
 async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, Json]:

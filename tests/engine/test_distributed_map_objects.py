@@ -7,11 +7,11 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from app.strict_json import Json
 from tests.engine.driving import Driver, only
 from tests.engine.mapping import PASS, children_of, counted, distributed, run_of
+from tests.moto_server import moto_server
 
 BUCKET = "bucket"
 READ = "arn:aws:states:::s3:getObject"
@@ -32,11 +32,8 @@ FAIL_ON_TWO: Json = {
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Where moto's server is."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture

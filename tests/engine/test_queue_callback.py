@@ -13,11 +13,11 @@ import boto3
 import pytest
 import uvicorn
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 
 from app.strict_json import Json
 from app.web.stepfunctions import create_stepfunctions_app
 from tests.engine.driving import ROLE, Driver, only
+from tests.moto_server import moto_server
 
 SEND = "arn:aws:states:::sqs:sendMessage"
 CALLBACK = {
@@ -34,16 +34,13 @@ CALLBACK = {
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A queue, and AWS_ENDPOINT_URL_SQS pointing to it."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    resource: Any = boto3.resource("sqs", region_name="us-east-1")
-    yield resource.create_queue(QueueName="approvals")
-    resource.meta.client.close()
-    server.stop()
+    with moto_server() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        resource: Any = boto3.resource("sqs", region_name="us-east-1")
+        yield resource.create_queue(QueueName="approvals")
+        resource.meta.client.close()
 
 
 async def received(queue: Any) -> Any:

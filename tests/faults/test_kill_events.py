@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.engine.events.receiver import Receiver
 from tests.engine.events.test_webhook import NEW
-from tests.processes import ROLE, SignoffProcess, wait_for
+from tests.moto_server import moto_server
+from tests.processes import HTTP, ROLE, SignoffProcess, wait_for
 
 PASS = json.dumps({"StartAt": "First", "States": {"First": {"Type": "Pass", "End": True}}})
 
@@ -57,6 +58,13 @@ def test_a_killed_engine_delivers_what_it_had_recorded(
     assert len(receiver.received) > 6
 
 
+def ready(engine: SignoffProcess) -> Any:
+    """What the engine's port says of itself."""
+    answer = HTTP.get(f"{engine.engine_url}/readyz")
+    assert answer.status_code == 200
+    return answer.json()
+
+
 def test_a_receiver_that_refuses_is_told_again(engine: SignoffProcess, receiver: Receiver) -> None:
     """What met a 503 arrives soon after."""
     receiver.judge = lambda number, _event: 503 if number < 2 else 204
@@ -66,17 +74,15 @@ def test_a_receiver_that_refuses_is_told_again(engine: SignoffProcess, receiver:
     engine.states("StartExecution", stateMachineArn=machine, name="run")
 
     wait_for(lambda: len(receiver.received) == 4)
+    wait_for(lambda: ready(engine)["events"]["webhook"]["owed"] == 0)
     assert {r.told for r in receiver.received[2:]} == {("run", "RUNNING"), ("run", "SUCCEEDED")}
 
 
 @pytest.fixture
 def logs_url() -> Iterator[str]:
     """CloudWatch Logs."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 def test_a_killed_engine_writes_the_lines_it_owes(tmp_path: Path, logs_url: str) -> None:

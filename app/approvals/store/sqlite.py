@@ -50,7 +50,7 @@ class SqliteStore(ApprovalRows, MailRows, AuditRows):
 
     async def probe(self) -> None:
         """The smallest write there is: it changes nothing, and needs the disk all the same."""
-        await self._db.write(_touch)
+        await self._db.probe()
 
     async def keep_wraps(self, wraps: Wraps) -> Wraps:
         """The wraps that are stored: *wraps* if there were none before."""
@@ -59,11 +59,6 @@ class SqliteStore(ApprovalRows, MailRows, AuditRows):
     async def replace_wraps(self, old: Wraps, new: Wraps) -> bool:
         """Store *new* if *old* is what is stored; whether that was so."""
         return await self._db.write(partial(_replace_wraps, old, new))
-
-
-def _touch(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.execute(f"PRAGMA user_version={version:d}")
 
 
 def _keep_wraps(wraps: Wraps, connection: sqlite3.Connection) -> Wraps:

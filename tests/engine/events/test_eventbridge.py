@@ -7,12 +7,12 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from app.engine.events import OwedEvent
 from app.engine.events.eventbridge import EventBridge, _requests
 from tests.engine.events.receiver import Receiver
 from tests.engine.events.recording import WHERE, Recorder
+from tests.moto_server import moto_server
 
 PATTERN = {
     "source": ["signoff.states"],
@@ -32,13 +32,9 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.fixture
 def moto(credentials: pytest.MonkeyPatch) -> Iterator[str]:
     """A server of events and queues."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    credentials.setenv("AWS_ENDPOINT_URL", url)
-    yield url
-    server.stop()
+    with moto_server() as url:
+        credentials.setenv("AWS_ENDPOINT_URL", url)
+        yield url
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from app.clock import utc_now
 from app.engine.logs import cloudwatch, delivery
@@ -18,6 +17,7 @@ from app.errors import InvalidLoggingConfiguration
 from app.strict_json import Json
 from tests.engine.driving import ROLE, Driver, only, parked
 from tests.engine.logs.test_configuration import destination
+from tests.moto_server import moto_server
 
 GROUP = "/aws/vendedlogs/states/runs"
 ARN = f"arn:aws:logs:us-east-1:123456789012:log-group:{GROUP}:*"
@@ -29,11 +29,8 @@ PASS = only({"Type": "Pass", "End": True})
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """A server of CloudWatch Logs."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture

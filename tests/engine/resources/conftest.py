@@ -5,7 +5,8 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+
+from tests.moto_server import moto_server
 
 REGION = "us-east-1"
 
@@ -13,11 +14,8 @@ REGION = "us-east-1"
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     """The URL of a server of its own."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture
