@@ -69,9 +69,10 @@ class Rehearsal:
         """
         found = self.mocks.find(machine_name, case)
         if found is None:
+            where = "in the mock file" if self.mocks.cases else "without SFN_MOCK_CONFIG"
             raise InvalidName(
                 f"Invalid Name: '{case[:80]}' is no test case of the state machine "
-                f"'{machine_name}' in the mock file"
+                f"'{machine_name}' {where}"
             )
         states = machine.states
         nowhere = [name for name in found.responses if not isinstance(states.get(name), Task)]

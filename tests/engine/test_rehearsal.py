@@ -246,6 +246,16 @@ async def test_an_unknown_test_case_is_refused(driver: Driver, case: str) -> Non
         await started(driver, only(invoked("echo")), case)
 
 
+async def test_an_engine_without_a_mock_file_knows_no_test_case(tmp_path: Path) -> None:
+    """The refusal says what to set."""
+    driver = Driver(tmp_path)
+    await driver.start()
+
+    with pytest.raises(InvalidName, match="without SFN_MOCK_CONFIG"):
+        await started(driver, only(invoked("echo")), "Paid")
+    await driver.stop()
+
+
 async def test_the_same_name_is_another_execution_with_another_test_case(driver: Driver) -> None:
     """A repeated start is the same one only if it asks for the same."""
     definition = only(parked(), Rest={"Type": "Wait", "Seconds": 60, "End": True})
