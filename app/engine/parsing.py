@@ -34,6 +34,9 @@ from app.engine.states import (
 from app.engine.templates import Constant
 from app.strict_json import Json
 
+#: reads a type's own fields; the second argument holds those that states share
+Reader = Callable[[Fields, dict[str, Any], ReadBranch], State]
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -198,8 +201,9 @@ def _pass(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     return Pass(**shared, result=result)
 
 
-def _succeed(_fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
-    return Succeed(**shared)
+def _plain(state: Callable[..., State]) -> Reader:
+    """Reads a type that has no fields of its own."""
+    return lambda _fields, shared, _branch: state(**shared)
 
 
 def _fail(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
@@ -384,7 +388,7 @@ _INLINE_MAP = _HANDLED | {
 class _Type:
     """How a state type is read."""
 
-    read: Callable[[Fields, dict[str, Any], ReadBranch], State]
+    read: Reader
     fields: frozenset[str]  #: beside the common ones
     jsonata: frozenset[str] = frozenset()  #: those that JSONata has instead of JSONPath's
 
@@ -421,7 +425,7 @@ _TYPES: Mapping[str, _Type] = {
         _OUTPUT,
     ),
     "Pass": _Type(_pass, _WORK | {"Result"}, _OUTPUT),
-    "Succeed": _Type(_succeed, _IN_OUT, _OUTPUT),
+    "Succeed": _Type(_plain(Succeed), _IN_OUT, _OUTPUT),
     "Fail": _Type(_fail, frozenset({"Error", "ErrorPath", "Cause", "CausePath"})),
     "Choice": _Type(_choice, _IN_OUT | _ASSIGN | {"Choices", "Default"}, _OUTPUT),
     "Parallel": _Type(_parallel, _HANDLED | {"Branches"}, _CALL),
