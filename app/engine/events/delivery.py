@@ -24,6 +24,7 @@ BACKOFF_S = 2.0  #: after the first attempt, doubled after each
 BACKOFF_MAX_S = 900.0
 PAUSE_S = 1.0  #: when nothing was taken, doubled each time
 PAUSE_MAX_S = 60.0
+MAX_REASON_CHARS = 80  #: it may be another service's code
 LONGEST_REST_S = 3_600.0  #: it looks again at least this often
 
 
@@ -92,7 +93,7 @@ class EventDelivery:
         wait_s = min(BACKOFF_S * 2 ** min(event.attempts, 20), BACKOFF_MAX_S)
         due_ms = now_ms + int(1000 * wait_s * self._uniform(0.8, 1.2))
         too_old = now_ms - event.recorded_ms >= self._retry_for_s * 1000
-        return PutOff(event, reason, None if too_old else due_ms)
+        return PutOff(event, reason[:MAX_REASON_CHARS], None if too_old else due_ms)
 
     def _tell(self, off: PutOff) -> None:
         name, given_up = self.destination.name, off.due_ms is None

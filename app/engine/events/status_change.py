@@ -64,7 +64,7 @@ def event(event_id: str, source: str, detail: dict[str, Json]) -> dict[str, Json
         "detail-type": DETAIL_TYPE,
         "source": source,
         "account": account,
-        "time": from_ms(at_ms).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": from_ms(at_ms).isoformat(timespec="seconds")[:19] + "Z",
         "region": region,
         "resources": [arn],
         "detail": detail,
