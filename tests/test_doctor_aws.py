@@ -12,8 +12,8 @@ from app.doctor_aws import ses_findings, table_findings
 from app.settings import Settings, load_settings
 from app.strict_json import Json
 from tests.approvals.channels.ses_server import FakeSes, serving_ses
-from tests.approvals.store.factories import dynamodb_client
 from tests.approvals.store.moto import moto_url
+from tests.approvals.store.tables import dynamodb_client
 
 IDENTITIES = "/v2/email/identities/"
 SETS = "/v2/email/configuration-sets/"

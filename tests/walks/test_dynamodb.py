@@ -9,8 +9,8 @@ from moto.ses.models import ses_backends
 from app.approvals.store.dynamodb.setup import create_table
 from app.aws_json import AwsJsonClient
 from tests.approvals.channels.ses_server import ses_client
-from tests.approvals.store.factories import dynamodb_client
 from tests.approvals.store.moto import moto_url
+from tests.approvals.store.tables import dynamodb_client
 from tests.faults.rounds import ask, check, click, create_machine, settled
 from tests.processes import SignoffProcess, wait_for
 

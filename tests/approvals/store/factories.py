@@ -5,13 +5,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from app.approvals.store import ApprovalStore
-from app.approvals.store.dynamodb.definition import table_definition
 from app.approvals.store.dynamodb.running import InThreads
 from app.approvals.store.dynamodb.store import DynamoStore
-from app.approvals.store.dynamodb.table import Table
+from app.approvals.store.dynamodb.table import Client, Table
 from app.approvals.store.sqlite import SqliteStore
-from app.aws_json import DYNAMODB, AwsJsonClient, AwsRefused, Credentials
+from tests.approvals.store.dynalite import OneByOne, dynalite_lock, dynalite_url
 from tests.approvals.store.moto import moto_url
+from tests.approvals.store.tables import create_table, dynamodb_client
 
 #: opens the store of a directory; twice for the same directory is two processes on one store
 Factory = Callable[[Path], ApprovalStore]
@@ -24,27 +24,22 @@ def sqlite(directory: Path) -> ApprovalStore:
 
 def moto(directory: Path) -> ApprovalStore:
     """A table of moto's DynamoDB."""
+    return _dynamodb(dynamodb_client(moto_url()), directory)
+
+
+def dynalite(directory: Path) -> ApprovalStore:
+    """A table of dynalite's DynamoDB."""
+    return _dynamodb(OneByOne(dynamodb_client(dynalite_url()), dynalite_lock()), directory)
+
+
+def _dynamodb(client: Client, directory: Path) -> ApprovalStore:
     name = "approvals-" + sha256(str(directory).encode()).hexdigest()[:16]
-    client = dynamodb_client(moto_url())
     create_table(client, name)
     return DynamoStore(Table(client, name), InThreads())
 
 
-def dynamodb_client(endpoint: str) -> AwsJsonClient:
-    """A client of the DynamoDB at *endpoint*."""
-    credentials = Credentials("test", "test", None)
-    return AwsJsonClient(
-        DYNAMODB, region="us-east-1", credentials=lambda: credentials, endpoint=endpoint
-    )
-
-
-def create_table(client: AwsJsonClient, name: str) -> None:
-    """Make the table, if it is not there."""
-    try:
-        client.call("CreateTable", table_definition(name))
-    except AwsRefused as exc:
-        if exc.code != "ResourceInUseException":
-            raise
-
-
-FACTORIES: dict[str, Factory] = {"sqlite": sqlite, "dynamodb on moto": moto}
+FACTORIES: dict[str, Factory] = {
+    "sqlite": sqlite,
+    "dynamodb on moto": moto,
+    "dynamodb on dynalite": dynalite,
+}

@@ -23,8 +23,8 @@ from app.approvals.store.dynamodb.wire import Key, to_wire
 from app.aws_json import AwsJsonClient, AwsRefused, AwsSilent
 from app.errors import StoreUnavailable, StoreUnconfirmed, TooLarge
 from app.strict_json import Json
-from tests.approvals.store.factories import create_table, dynamodb_client
 from tests.approvals.store.moto import moto_url
+from tests.approvals.store.tables import create_table, dynamodb_client
 from tests.approvals.store.test_contract import LATER, ballot, events, found, lease, new
 from tests.approvals.world import NOW, ring
 

@@ -1,6 +1,7 @@
 """The store of many machines: one DynamoDB table that all of them share."""
 
 from functools import partial
+from hashlib import sha256
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +12,7 @@ from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.mail_items import MailItems
 from app.approvals.store.dynamodb.rows import Kept
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
-from app.approvals.store.dynamodb.wire import Put, Update
+from app.approvals.store.dynamodb.wire import Item, Put, Update
 from app.approvals.store.parsed_requests import ParsedRequests
 from app.aws_json import DYNAMODB, AwsJsonClient, find_credentials, find_region
 
@@ -66,7 +67,7 @@ class DynamoStore(ApprovalItems, MailItems, AuditItems):
 
     async def replace_wraps(self, old: "Wraps", new: "Wraps") -> bool:
         """Store *new* if *old* is what is stored; whether that was so."""
-        change = Update(keys.WRAPS, (("wraps", "=", dict(old)),), {"wraps": dict(new)})
+        change = Update(keys.WRAPS, (("version", "=", _version(old)),), _wraps(new))
         return await self._run(partial(self._table.update, change)) is not None
 
 
@@ -74,9 +75,19 @@ def _keep_wraps(table: Table, wraps: "Wraps") -> "Wraps":
     stored = table.get(keys.WRAPS)
     if stored is None and wraps:
         try:
-            table.transact([Put({**keys.WRAPS._asdict(), "wraps": dict(wraps)})], token_hex(16))
+            table.transact([Put({**keys.WRAPS._asdict(), **_wraps(wraps)})], token_hex(16))
         except ConditionFailed:
             stored = table.get(keys.WRAPS)
         else:
             return wraps
     return stored["wraps"] if stored else {}
+
+
+def _wraps(wraps: "Wraps") -> Item:
+    return {"wraps": dict(wraps), "version": _version(wraps)}
+
+
+def _version(wraps: "Wraps") -> str:
+    """What tells these wraps from others, in one value that a condition can compare."""
+    pairs = [f"{key_id}:{wrap.hex()}" for key_id, wrap in sorted(wraps.items())]
+    return sha256("\n".join(pairs).encode()).hexdigest()
