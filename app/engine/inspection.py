@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.engine.distribution import Distribute, Tolerance
+from app.engine.distribution import Distribute, Plan, Tolerance
 from app.engine.failures import StateFailure
 from app.engine.flow import PathFlow, Scope
+from app.engine.item_sources import given_items
 from app.engine.iteration import Map, each
 from app.engine.payload import Payload
 from app.engine.states import Call, Fail, Iterate, Parallel, Pass, State, Task, Want
@@ -16,7 +17,15 @@ from app.strict_json import Json
 class Inspection:
     """Collects what a test of one state sees."""
 
-    def __init__(self, state: State, raw: Payload, variables: Mapping[str, Json]) -> None:
+    def __init__(
+        self,
+        state: State,
+        raw: Payload,
+        variables: Mapping[str, Json],
+        reader_data: str | None = None,
+    ) -> None:
+        """*reader_data* is what an ItemReader would read."""
+        self._reader_data = reader_data
         self.seen: dict[str, Json] = {"input": raw.text}
         self._variables = variables
         self.assigned({})
@@ -59,13 +68,22 @@ class Inspection:
             data = state.flow.effective(self._raw, scope)
             self.seen["maxConcurrency"] = state.limit(data, scope)
         if isinstance(want, Distribute):
-            self._items(state, want.plan.items, scope)
+            self._items(state, self._distributed(want.plan), scope)
             self.seen["maxConcurrency"] = want.plan.max_concurrency
             self._tolerates(want.plan.tolerance)
 
+    def _distributed(self, plan: Plan) -> Json:
+        """The items; None if nobody told what would be read."""
+        if plan.reading is None or self._reader_data is None:
+            return plan.items
+        items = given_items(self._reader_data.encode(), plan.reading)
+        if plan.reading.pointer:
+            self.seen["afterItemsPointer"] = _spaced(items)
+        return items
+
     def _items(self, state: Map, items: Json, scope: Scope) -> None:
         if items is None:
-            return  # they would be read from elsewhere
+            return
         if state.items_path is not None:
             self.seen["afterItemsPath"] = _spaced(items)
         if state.item_selector is not None:

@@ -83,6 +83,16 @@ def _read_object(objects: Objects, reading: Reading) -> Iterator[Sourced]:
             yield item, source
 
 
+def given_items(content: bytes, reading: Reading) -> list[Json]:
+    """The items in what a reading would have read: an object's content, or a JSON array.
+
+    Raises:
+        StateFailure: there are none.
+    """
+    read = _READERS.get(reading.input_type, _json) if reading.action == "getObject" else _json
+    return list(islice(read(io.BytesIO(content), reading), reading.max_items or None))
+
+
 # Formats
 
 

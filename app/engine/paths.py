@@ -61,6 +61,7 @@ class Path:
     search: str | None = None  #: what the library is to search in the root; None for a plain path
     cheap: bool = True  #: whether that search may be made here
     function: str | None = None  #: ``length`` in ``$.items.length()``
+    members: tuple[str, ...] = ()  #: what an object is cut down to: ``$.a['x','y']``
 
     @property
     def is_reference(self) -> bool:
@@ -70,6 +71,7 @@ class Path:
             self.root == "$"
             and steps is not None
             and self.function is None
+            and not self.members
             and not any(isinstance(step, int) and step < 0 for step in steps)
         )
 
@@ -95,6 +97,8 @@ class Path:
                     found = found[step]
                 except (KeyError, IndexError, TypeError):
                     raise PathError(_why(self, data)) from None
+        if self.members:
+            return _cut_down(found, self)
         return found if self.function is None else _apply(self.function, found, self.text)
 
     def place(self, data: Json, value: Json) -> Json:
@@ -144,6 +148,10 @@ def compile_path(text: str) -> Path:
     steps = _plain_steps(rest)
     if steps is not None:
         return Path(text, root, steps, function=function)
+    several = _MEMBERS.search(rest)
+    steps = _plain_steps(rest[: several.start()]) if several and function is None else None
+    if several and steps is not None:
+        return Path(text, root, steps, members=_quoted(several[0]))
     searched = _checked_search(rest)
     return Path(text, root, None, searched, jsonpath_library.is_cheap(searched), function)
 
@@ -169,6 +177,8 @@ _STEP = re.compile(
     """,
     re.VERBOSE,
 )
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+_MEMBERS = re.compile(rf"\[\s*{_QUOTED.pattern}(?:\s*,\s*{_QUOTED.pattern})+\s*\]$")
 _FUNCTION = re.compile(r"\.(length|min|max|avg|stddev|sum|first|last|keys)\(\)$")
 
 
@@ -193,6 +203,10 @@ def _step(match: re.Match[str]) -> str | int:
     if match["single"] is not None:
         return match["single"].replace("\\'", "'")
     return match["double"].replace('\\"', '"')
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    return tuple(match[1].replace("\\'", "'") for match in _QUOTED.finditer(text))
 
 
 def _split_function(rest: str) -> tuple[str, str | None]:
@@ -287,6 +301,13 @@ _JAVA_TYPES: Mapping[type, str] = {
     float: "java.lang.Double",
     list: "net.minidev.json.JSONArray",
 }
+
+
+def _cut_down(found: Json, path: Path) -> Json:
+    """An object with the members that the path names, as far as they are there."""
+    if not isinstance(found, dict):
+        raise PathError(f"Invalid path '{path.text}' : the members are those of no object")
+    return {name: found[name] for name in path.members if name in found}
 
 
 def _apply(function: str, found: Json, text: str) -> Json:

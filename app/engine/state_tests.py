@@ -105,7 +105,7 @@ class StateTests:
             state,
             raw,
             lambda: Scope(now_ms, seed, lambda: shown, lambda: given),
-            Inspection(state, raw, given),
+            Inspection(state, raw, given, configuration.get("mapItemReaderData")),
             mocked,
             retries_made,
             failed_iterations,

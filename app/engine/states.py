@@ -5,6 +5,7 @@ States know nothing of frames, retries, history or storage. They are frozen: wha
 the execution. A new type is one class here and one line in `parsing.py`.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -275,8 +276,13 @@ def queried_number(query: Query, raw: Payload, least: int, scope: Scope) -> int:
     return number
 
 
+_LONG = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+
+
 def _whole_seconds(field: str, path: Path, data: Payload, scope: Scope) -> int:
     value = _referenced(field, path, data, scope)
+    if isinstance(value, str) and _LONG.fullmatch(value):
+        value = int(value)  # AWS takes a number that is written as text, too
     if isinstance(value, bool) or not isinstance(value, int):
         raise RuntimeFailure(
             f"The {field} parameter cannot be parsed as a long value: "

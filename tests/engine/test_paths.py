@@ -45,6 +45,9 @@ DATA: Json = {
         ("$.a[?(@.c-d == 1)].b[0]", [10]),
         ("$.users[?(@.n == $.a.c-d)].status", [0]),
         ("$..users..n..*", []),
+        ("$.a['c-d', 'e f','x']", {"c-d": 1, "e f": 2}),
+        ("$['it\\'s','a,b']", {}),
+        ("$.users[*]['n','status']", [1, 0, 2, 1]),
     ],
 )
 def test_path_selects(path: str, selected: Json) -> None:
@@ -92,7 +95,7 @@ def test_what_is_no_path_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["$.a[*]", "$..a", "$.a[1:2]", "$$.a", "$x.a", "$.a.length()", "$.a[-1]"]
+    "text", ["$.a[*]", "$['a','b']", "$..a", "$.a[1:2]", "$$.a", "$x.a", "$.a.length()", "$.a[-1]"]
 )
 def test_what_selects_several_is_no_reference_path(text: str) -> None:
     """Nothing can be placed where a path may select several values, or where data is not ours."""

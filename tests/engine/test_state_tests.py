@@ -449,3 +449,29 @@ async def test_a_nested_execution_is_mocked_by_what_describes_it(driver: Driver)
     assert caught.value.message == (
         "Mock result schema validation error: Required field 'ExecutionArn' is missing"
     )
+
+
+async def test_a_map_is_told_what_its_reader_reads(driver: Driver) -> None:
+    """Nothing is read; the data are taken as the reader would take them."""
+    config = {"InputType": "JSON", "ItemsPointer": "/rows"}
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": config,
+        "Parameters": {"Bucket": "b", "Key": "k"},
+    }
+    state = {name: MAP[name] for name in ("Type", "ItemProcessor", "End")} | {
+        "ItemReader": reader,
+        "ItemSelector": {"v.$": "$$.Map.Item.Value.a"},
+    }
+
+    answer = await answer_to(
+        driver,
+        state,
+        mock=mocked([1, 2]),
+        stateConfiguration={"mapItemReaderData": '{"rows": [{"a": 1}, {"a": 2}]}'},
+        inspectionLevel="DEBUG",
+    )
+
+    seen = answer["inspectionData"]
+    assert seen["afterItemsPointer"] == '[{"a": 1}, {"a": 2}]'
+    assert seen["afterItemSelector"] == '[{"v": 1}, {"v": 2}]'
