@@ -72,7 +72,15 @@ class Cancelling:
         resource = parse_resource(arn)
         assert resource is not None  # noqa: S101  # it was one when the job began
         dispatch = Dispatch(
-            0, execution, 0, 0, resource, EMPTY, None, role_arn, Payload.of_text(job)
+            execution_id=0,
+            execution_arn=execution,
+            frame=0,
+            attempt=0,
+            resource=resource,
+            arguments=EMPTY,
+            deadline_ms=None,
+            role_arn=role_arn,
+            job=Payload.of_text(job),
         )
         try:
             await self._resources.cancel(dispatch)

@@ -40,7 +40,7 @@ from app.engine.execution import (
 from app.engine.executions import Executions
 from app.engine.logs.cursors import LogCursors
 from app.engine.machines import Machines, Revision
-from app.engine.parents import wake_parent, wake_parents
+from app.engine.parents import remove_parent, wake_parent, wake_parents
 from app.engine.rehearsal import MockedResource, count_call
 from app.engine.resources import Resources
 from app.engine.states import Task
@@ -56,7 +56,7 @@ from app.engine.store import (
 from app.engine.tokens import TokenMint
 from app.errors import StoreError
 from app.metrics import Meter
-from app.sqlite import Database
+from app.sqlite import Database, Work
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +154,10 @@ class Conductor:
             if not served and not self._dispatcher.busy:
                 return
 
-    async def signal(self, execution_id: int, signal: Signal) -> None:
-        """Let a signal take effect, durably.
+    async def signal(
+        self, execution_id: int, signal: Signal, also: Work[None] = lambda connection: None
+    ) -> None:
+        """Let a signal take effect, durably; *also* is done in the same transaction.
 
         Raises:
             StaleSignal: nothing waits for it.
@@ -164,7 +166,9 @@ class Conductor:
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> Transition:
-            return self._receive(connection, execution_id, signal, now_ms)
+            made = self._receive(connection, execution_id, signal, now_ms)
+            also(connection)
+            return made
 
         self._signals += 1
         try:
@@ -335,8 +339,12 @@ class Conductor:
                 await asyncio.sleep(PAUSE_S)
 
     async def _answer(self, call: Dispatch, signal: TaskSignal) -> None:
+        def forget(connection: sqlite3.Connection) -> None:
+            if call.job is not None:
+                remove_parent(connection, call)
+
         try:
-            await self.signal(call.execution_id, signal)
+            await self.signal(call.execution_id, signal, forget)
         except StaleSignal:
             if isinstance(signal, TaskSubmitted) and signal.job is not None:
                 # The execution ended, or went on, while its job began.

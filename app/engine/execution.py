@@ -288,6 +288,7 @@ class Dispatch:
     arguments: Payload
     deadline_ms: int | None
     role_arn: str | None = None  #: whom to be, other than the engine
+    execution_role_arn: str = ""  #: who wants to be that
     job: Payload | None = None
 
 
@@ -306,6 +307,7 @@ def dispatched(execution: Execution, frame: Frame, resource: Resource) -> Dispat
         arguments=frame.arguments or EMPTY,
         deadline_ms=frame.timeout_ms,
         role_arn=frame.role_arn,
+        execution_role_arn=execution.role_arn,
         job=frame.job,
     )
 

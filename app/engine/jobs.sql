@@ -9,7 +9,8 @@ CREATE TABLE cancellations (
 
 -- Executions here whose end a task here waits for.
 CREATE TABLE parents (
-  child INTEGER PRIMARY KEY,
-  frame INTEGER NOT NULL,         -- its key
-  attempt INTEGER NOT NULL
+  frame INTEGER PRIMARY KEY,      -- its key
+  attempt INTEGER NOT NULL,
+  child INTEGER NOT NULL
 );
+CREATE INDEX parents_by_child ON parents (child);

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
 from app.engine.resources.clients import AwsClients, NotCalled
 from app.engine.resources.outbound import Outbound, Pairs, text_value
@@ -40,18 +41,18 @@ class Connections:
         self._secrets = Service(_SECRETS, clients)
         self._outbound = outbound
 
-    async def authorize(self, arn: str, role_arn: str | None) -> Authorization:
+    async def authorize(self, arn: str, dispatch: Dispatch) -> Authorization:
         """What the connection adds.
 
         Raises:
             StateFailure: there is none, it is not ready, or its secret cannot be read.
         """
         name = arn.split(":connection/")[-1].split("/")[0]
-        described = await self._events.call("DescribeConnection", {"Name": name}, role_arn=role_arn)
+        described = await self._events.call("DescribeConnection", {"Name": name}, dispatch)
         if described.get("ConnectionState") not in ("AUTHORIZED", "ACTIVE"):
             raise StateFailure(INVALID, f"The connection {arn} is not in an authorized state.")
         found = await self._secrets.call(
-            "GetSecretValue", {"SecretId": described["SecretArn"]}, role_arn=role_arn
+            "GetSecretValue", {"SecretId": described["SecretArn"]}, dispatch
         )
         secret = orjson.loads(found["SecretString"])
         added = await self._added(described["AuthorizationType"], secret)

@@ -118,7 +118,7 @@ class HttpConnector:
                 extra={"execution": dispatch.execution_arn},
             )
             return Authorization()
-        return await self._connections.authorize(arn, dispatch.role_arn)
+        return await self._connections.authorize(arn, dispatch)
 
 
 def _connection(given: Mapping[str, Json]) -> str | None:

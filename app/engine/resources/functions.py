@@ -111,7 +111,7 @@ class LambdaConnector:
         request = {name: parameters[name] for name in _OPTIONAL if parameters.get(name) is not None}
         request["FunctionName"] = parameters["FunctionName"]
         request["Payload"] = orjson.dumps(parameters["Payload"])
-        response, text = await self._aws.call("Invoke", request, _read, dispatch.role_arn)
+        response, text = await self._aws.call("Invoke", request, dispatch, _read)
         if response.get("FunctionError"):
             raise _aws_function_error(text, direct=direct)
         value = _parsed(text)

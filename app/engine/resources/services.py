@@ -4,6 +4,7 @@ metadata and have names of their own, and ``aws-sdk``, which has any action of a
 Both are one call of boto3. They differ in words: the names of members, of errors, and the cause.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from app.engine.resources.naming import (
 )
 from app.engine.resources.shaping import Unsupported, answer, arguments, missing
 from app.strict_json import Json
+
+log = logging.getLogger(__name__)
 
 Prepare = Callable[[dict[str, Json], Dispatch], dict[str, Json]]
 Finish = Callable[[Json], None]
@@ -117,15 +120,15 @@ class Service:
         self,
         operation: str,
         parameters: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]],
+        dispatch: Dispatch,
         read: Callable[[Any, Any], Any] = lambda _model, answer: answer,
-        role_arn: str | None = None,
     ) -> Any:
-        """What *read* makes of the answer to an operation (``SendMessage``).
+        """What *read* makes of the answer to an operation (``SendMessage``), called for a task.
 
         Raises:
             StateFailure: with AWS's error name and cause.
         """
-        names = self.names
+        names, role_arn = self.names, dispatch.role_arn
         try:
             return await self._clients.call(names.client, operation, parameters, read, role_arn)
         except Refused as refused:
@@ -135,8 +138,12 @@ class Service:
         except NotCalled as exc:
             raise PassingFailure(f"{names.error_prefix}.SdkClientException", exc.message) from exc
         except NotAssumed as exc:
-            cause = f"The role is not authorized to assume the task state's role, {role_arn}."
-            raise StateFailure(TASK_FAILED, f"{cause} ({exc.message})") from exc
+            log.warning("a role cannot be assumed: %s", exc.message)
+            cause = (
+                f"The role {dispatch.execution_role_arn} is not authorized to assume the task "
+                f"state's role, {role_arn}."
+            )
+            raise StateFailure(TASK_FAILED, cause) from exc
 
 
 class PassingFailure(StateFailure):
@@ -205,7 +212,7 @@ class ServiceConnector:
 
         try:
             called: tuple[Any, dict[str, Json]] = await self._service.call(
-                self.operation, parameters, read, dispatch.role_arn
+                self.operation, parameters, dispatch, read
             )
         except Unsupported as exc:
             reason = f"The field '{exc.name}' is not supported by Step Functions"
@@ -244,7 +251,7 @@ class ServiceConnector:
         operation, parameters = job.describe(name.value)
         try:
             found: tuple[Any, dict[str, Json]] = await self._service.call(
-                operation, parameters, read, dispatch.role_arn
+                operation, parameters, dispatch, read
             )
         except PassingFailure:
             return None
@@ -260,7 +267,7 @@ class ServiceConnector:
         assert job is not None and name is not None  # noqa: S101  # only jobs are cancelled
         if job.cancel is not None:
             operation, parameters = job.cancel(name.value)
-            await self._service.call(operation, parameters, role_arn=dispatch.role_arn)
+            await self._service.call(operation, parameters, dispatch)
 
 
 def sdk_connector(service: str, action: str, surroundings: Surroundings) -> ServiceConnector:

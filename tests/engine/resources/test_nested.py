@@ -310,7 +310,7 @@ async def test_a_child_that_ended_before_a_crash_wakes_its_parent(driver: Driver
     """Even if it could not be told when it ended."""
     child = await driver.machine(only(parked()), "child")
     arn = await driver.run(only(starting(".sync:2", child)))
-    rows = driver.database.read("SELECT child, frame, attempt FROM parents")
+    rows = driver.database.read("SELECT * FROM parents")
     await driver.database.write(lambda c: c.execute("DELETE FROM parents").rowcount)
     await driver.succeed("late")
     add = "INSERT INTO parents VALUES (?, ?, ?)"
@@ -322,6 +322,25 @@ async def test_a_child_that_ended_before_a_crash_wakes_its_parent(driver: Driver
 
     assert waiting == "RUNNING"
     assert (await driver.output(arn))["Output"] == "late"
+
+
+async def test_a_parent_that_was_woken_before_a_crash_is_woken_again(driver: Driver) -> None:
+    """Its answer was not recorded: who waits is remembered until then."""
+    child = await driver.machine(only(parked()), "child")
+    arn = await driver.run(only(starting(".sync:2", child)))
+    await driver.engine.stop()
+    await driver.engine.send_task_success(driver.tokens[-1], '"late"')
+    woken = driver.database.read("SELECT due_ms FROM frames")
+    looking = "UPDATE frames SET due_ms = 9999999999999"
+    await driver.database.write(lambda c: c.execute(looking).rowcount)
+    await driver.database.close()
+
+    await driver.start()
+    await driver.engine.idle()
+
+    assert woken == [(0,)]
+    assert (await driver.output(arn))["Output"] == "late"
+    assert driver.database.read("SELECT * FROM parents") == []
 
 
 async def test_a_submission_that_comes_too_late_is_stopped(driver: Driver) -> None:

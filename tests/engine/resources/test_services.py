@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.strict_json import Json
-from tests.engine.driving import Driver, only
+from tests.engine.driving import ROLE, Driver, only
 
 Aws = Callable[[str], Any]
 ARN = "arn:aws:states:::"
@@ -244,3 +244,20 @@ async def test_a_role_is_assumed(driver: Driver, aws: Aws) -> None:
 
     assert output["Account"] == "222222222222"
     assert ":assumed-role/other/" in output["Arn"]
+
+
+async def test_a_role_that_cannot_be_assumed_fails_the_task(
+    driver: Driver, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In AWS's words; nothing is called."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    monkeypatch.setattr("app.engine.resources.clients.DEFAULT_ATTEMPTS", 1)
+    role = "arn:aws:iam::222222222222:role/other"
+    state = task("aws-sdk:sts:getCallerIdentity", {}, Credentials={"RoleArn": role})
+
+    described = await driver.describe(await driver.run(only(state)))
+
+    assert (described["error"], described["cause"]) == (
+        "States.TaskFailed",
+        f"The role {ROLE} is not authorized to assume the task state's role, {role}.",
+    )
