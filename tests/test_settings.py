@@ -2,7 +2,9 @@
 
 import pytest
 
+from app.approvals.compat_link import Switches
 from app.errors import StartRefused
+from app.main import callback_switches as switches
 from app.settings import load_settings
 
 WRONG = {
@@ -31,6 +33,9 @@ WRONG = {
     "a bus with a blank": ("EVENT_BUS", "a b", "pattern"),
     "a source with a quote": ("EVENT_SOURCE", 'a"b', "pattern"),
     "an event that is given up at once": ("EVENT_RETRY_FOR", "0", "1"),
+    "a GET that does something else": ("CALLBACK_GET", "decide", "'confirm' or 'apply'"),
+    "a switch in other words": ("ENABLE_POST_ACTIONS", "perhaps", "boolean"),
+    "an address of another kind": ("CALLBACK_BASE_URLS", "https://a.com, b", "https://signoff"),
     "a short account": ("ACCOUNT", "123", "pattern"),
 }
 
@@ -84,3 +89,20 @@ def test_secrets_are_not_in_the_settings_text(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SIGNOFF_SMTP_URL", "smtp://user:very-secret@mail.example.com")
 
     assert "very-secret" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(("value", "allowed"), [("true", True), ("false", False), ("0", False)])
+def test_the_switches_of_callback_urls_are_those_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch, value: str, allowed: bool
+) -> None:
+    """As they come everything is off, and a GET asks; addresses are listed with commas."""
+    assert switches(load_settings()) == Switches()
+    monkeypatch.setenv("SIGNOFF_ENABLE_OUTPUT_PARAMETERS", value)
+    monkeypatch.setenv("SIGNOFF_ENABLE_POST_ACTIONS", value)
+    monkeypatch.setenv("SIGNOFF_CALLBACK_GET", "apply")
+    monkeypatch.setenv("SIGNOFF_CALLBACK_BASE_URLS", "https://a.com/v1/, https://b.com")
+
+    settings = load_settings()
+
+    assert switches(settings) == Switches(allowed, allowed, get_applies=True)
+    assert settings.more_base_urls == ("https://a.com/v1", "https://b.com")

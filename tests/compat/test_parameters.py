@@ -183,8 +183,9 @@ async def test_the_switches_are_asked_at_the_click_too(
     async with serving(path) as after:
         by_parameters = await after.click(f"{url}&who=Ana")
         by_post = await after.answer(answer, {})
+        by_get = await after.get(answer)
         mismatched = await after.click(f"{url}&who=Ana".replace("type=success", "type=x"))
 
     assert by_parameters.json()["error"] == "ParametersDisabled"
-    assert by_post.json()["error"] == "PostActionsDisabled"
+    assert by_post.json()["error"] == by_get.json()["error"] == "PostActionsDisabled"
     assert mismatched.json()["error"] == "ActionMismatched"

@@ -100,6 +100,21 @@ async def test_the_first_outcome_that_fits_is_taken(full: Api) -> None:
     ]
 
 
+async def test_the_order_of_questions_is_switch_method_type_body(full: Api) -> None:
+    """Each is asked before the next one's answer is looked at."""
+    url = await full.url(post(outcome(output=1) | {"schema": {"type": "string"}}))
+
+    method = await full.get(url, content_type="text/plain")
+    kind = await full.click(url, "{", content_type="text/plain")
+    text = await full.answer(url, b"{")
+    misfit = await full.answer(url, 5)
+
+    statuses = [response.status_code for response in (method, kind, text, misfit)]
+    assert statuses == [405, 415, 400, 400]
+    assert "fits no outcome" not in text.json()["message"]
+    assert "fits no outcome" in misfit.json()["message"]
+
+
 async def test_an_action_is_decided_once_whatever_the_outcome(full: Api) -> None:
     """A second body is told what was decided."""
     url = await full.url(post(outcome(output_body=True)))
