@@ -37,10 +37,16 @@ def read_items(objects: Objects, reading: Reading) -> Iterator[Sourced]:
     """
     if reading.refusal is not None:
         raise failed(reading.refusal)
-    found = _listed(objects, reading) if reading.action == "listObjectsV2" else None
-    if found is None:
-        found = _read_object(objects, reading)
-    return islice(found, reading.max_items) if reading.max_items else found
+    lists = reading.action == "listObjectsV2"
+    found = _listed(objects, reading) if lists else _read_object(objects, reading)
+    try:
+        yield from islice(found, reading.max_items or None)
+    except StateFailure:
+        raise
+    except Exception as exc:
+        # A stream that breaks off raises what its layers raise: botocore's, urllib3's, gzip's.
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        raise failed(f"The item source cannot be read to its end: {reason}") from exc
 
 
 def _listed(objects: Objects, reading: Reading) -> Iterator[Sourced]:
@@ -103,7 +109,8 @@ def _json(body: IO[bytes], reading: Reading) -> Iterator[Json]:
     found = _parsed(text)
     if reading.pointer:
         found = pointed(found, reading.pointer)
-    if isinstance(found, dict):
+    # A whole file that is an object is refused in AWS's recorded histories.
+    if isinstance(found, dict) and reading.pointer:
         return iter([{"Key": key, "Value": value} for key, value in found.items()])
     if not isinstance(found, list):
         raise failed("Attempting to map over non-iterable node.")

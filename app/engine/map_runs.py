@@ -9,7 +9,7 @@ wait; a run of ten thousand children that wait for people is rows.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from time import perf_counter
@@ -21,7 +21,12 @@ from app.engine.costly import deferring, patiently
 from app.engine.distributed_map import DistributedMap
 from app.engine.execution import Frame, MapRunEnded, StaleSignal, Status, Transition
 from app.engine.executions import Executions
-from app.engine.failures import RESULT_WRITER_FAILED, EvaluationFailure, StateFailure
+from app.engine.failures import (
+    RESULT_WRITER_FAILED,
+    RUNTIME,
+    EvaluationFailure,
+    StateFailure,
+)
 from app.engine.item_sources import STATE_DATA, Sourced, read_items
 from app.engine.iteration import each
 from app.engine.machines import Machines, Revision
@@ -53,7 +58,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 200  #: items read, shaped and stored together
 THREADS = 4  #: runs that read or write objects at the same time
-AT_WORK = 16  #: runs that are served at the same time
+AT_WORK = 16  #: runs whose children begin or are stopped at the same time
 TURN_S = 0.005  #: how long items are shaped before others have their turn
 PAUSE_S = 1.0  #: after the store refused
 
@@ -134,22 +139,25 @@ class MapRuns:
             self.kick(run_id)
 
     async def _serve(self, run_id: int) -> None:
-        async with self._room:
-            more = True
-            while more:
-                try:
-                    more = await self._go_on(run_id)
-                except StoreError:
-                    log.warning("the store refused; a Map Run waits")
-                    await asyncio.sleep(PAUSE_S)
-                except Exception:
-                    # A fault of ours. Trying again would fail again, for ever.
-                    log.exception("a Map Run failed", extra={"map_run": run_id})
-                    await self._give_up(run_id)
+        """Go on with a run until it waits; one that meets a fault of ours fails, if it can."""
+        more, steps = True, [self._go_on, self._give_up, self._go_on]
+        while more and steps:
+            try:
+                more = await steps[0](run_id)
+                if len(steps) == 2:
+                    del steps[0]
+            except StoreError:
+                log.warning("the store refused; a Map Run waits")
+                await asyncio.sleep(PAUSE_S)
+            except Exception:
+                log.exception("a Map Run failed", extra={"map_run": run_id})
+                del steps[0]
 
-    async def _give_up(self, run_id: int) -> None:
-        failure = StateFailure("States.Runtime", "An internal error occurred.")
-        await self._change(run_id, lambda run: run.fail(failure), Stage.RUNNING)
+    async def _give_up(self, run_id: int) -> bool:
+        """Let a run fail: better than trying for ever what cannot be done."""
+        failure = StateFailure(RUNTIME, "An internal error occurred.")
+        await self._change(run_id, partial(_failing, failure), Stage.RUNNING)
+        return True
 
     async def _go_on(self, run_id: int) -> bool:
         """Do the next piece of a run's work; whether there is more of it at once."""
@@ -220,7 +228,8 @@ class MapRuns:
     async def _work(self, run_id: int) -> bool:
         now_ms = to_ms(self._clock())
         move = partial(self._move, run_id, now_ms)
-        made, more = await patiently(partial(self._database.write, move))
+        async with self._room:
+            made, more = await patiently(partial(self._database.write, move))
         for transition in made:
             self._conductor.after(transition)
         return more
@@ -329,10 +338,12 @@ class MapRuns:
     async def _put(self, bucket: str, key: str, body: bytes) -> None:
         await self._threads.run(self._objects.put, bucket, key, body, RESULT_WRITER_FAILED)
 
-    async def _change(self, run_id: int, change: object, stage: Stage) -> None:
+    async def _change(
+        self, run_id: int, change: Callable[[MapRun], None] | None, stage: Stage
+    ) -> None:
         def work(connection: sqlite3.Connection) -> None:
             run = load_run(within(connection), run_id)
-            if callable(change):
+            if change is not None:
                 change(run)
             if run.stage is not Stage.ENDED:
                 run.stage = stage

@@ -64,7 +64,11 @@ GIVEN: Json = {"CSVHeaderLocation": "GIVEN", "CSVHeaders": ["a", "b"]}
     ("config", "content", "items"),
     [
         ({"InputType": "JSON"}, '[1, {"a": null}, "x"]', [1, {"a": None}, "x"]),
-        ({"InputType": "JSON"}, '{"k": 1}', [{"Key": "k", "Value": 1}]),
+        (
+            {"InputType": "JSON", "ItemsPointer": "/a"},
+            '{"a": {"k": 1}}',
+            [{"Key": "k", "Value": 1}],
+        ),
         ({"InputType": "JSON", "MaxItems": 2}, "[1, 2, 3]", [1, 2]),
         ({"InputType": "JSON", "ItemsPointer": "/a/1/b~1c"}, '{"a":[0,{"b/c":[7]}]}', [7]),
         ({"InputType": "JSONL"}, '{"a":1}\n\n2\n"x"', [{"a": 1}, 2, "x"]),
@@ -104,6 +108,12 @@ async def test_fields_of_a_row_come_in_awss_order(driver: Driver, bucket: Any) -
     ("config", "content", "cause"),
     [
         ({"InputType": "JSON"}, "7", "Attempting to map over non-iterable node."),
+        ({"InputType": "JSON"}, "{}", "Attempting to map over non-iterable node."),
+        (
+            {"InputType": "MANIFEST"},
+            '{"fileFormat":"CSV","files":[{}]}',
+            "The item source cannot be read to its end: 'key'",
+        ),
         ({"InputType": "JSON"}, "[1", "The item source is not valid JSON: The text is not JSON."),
         ({"InputType": "JSONL"}, "{", "The item source is not valid JSON: The text is not JSON."),
         (
@@ -224,6 +234,22 @@ async def test_listed_objects_are_read(driver: Driver, bucket: Any) -> None:
     arn = await driver.run(only(distributed(ItemReader=reader)))
 
     assert await driver.output(arn) == [1, 2, 3]
+
+
+async def test_an_object_that_breaks_off_fails_the_run(driver: Driver, bucket: Any) -> None:
+    """Nothing begins with a part of the items."""
+    bucket.put_object(Key="b/1.gz", Body=gzip.compress(b"[1]" + b" " * 9_999)[:-9])
+    reader: Json = {
+        "Resource": READ,
+        "Parameters": {"Bucket": BUCKET, "Key": "b/1.gz"},
+        "ReaderConfig": {"InputType": "JSONL"},
+    }
+    arn = await driver.run(only(distributed(ItemReader=reader)))
+
+    described = await driver.describe(arn)
+    assert described["error"] == "States.ItemReaderFailed"
+    assert described["cause"].startswith("The item source cannot be read to its end: ")
+    assert counted((await run_of(driver, arn))["itemCounts"]) == {}
 
 
 async def test_an_inventory_is_read(driver: Driver, bucket: Any) -> None:

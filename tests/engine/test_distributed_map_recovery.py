@@ -176,3 +176,27 @@ def test_counts_always_add_up(
 
 #: what waits for someone; an Express child waits for the clock alone
 WORK = {"STANDARD": parked(), "EXPRESS": {"Type": "Wait", "Seconds": 60, "End": True}}
+
+
+@pytest.mark.parametrize("fault", ["_read", "_work"])
+async def test_a_fault_of_ours_fails_the_run_or_leaves_it(
+    driver: Driver, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried for ever; what could not even fail is taken up by the next start."""
+
+    async def broken(_run: object) -> bool:
+        raise LookupError("a fault")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver.engine._map_runs, fault, broken)
+        arn = await driver.run(only(distributed()), [1])
+    if fault == "_work":
+        assert await driver.status(arn) == "RUNNING"
+        await driver.restart()
+        await driver.engine.idle()
+
+    described = await driver.describe(arn)
+    assert (described["error"], described["cause"]) == (
+        "States.Runtime",
+        "An internal error occurred.",
+    )
