@@ -313,18 +313,30 @@ async def test_a_settled_answer_whose_answer_is_lost_is_settled_once(
     assert await events(store) == ["CREATED", "DECIDED", "DELIVERED"]
 
 
-async def test_a_claim_whose_answer_is_lost_is_due_after_its_lease(
-    store: DynamoStore, line: Line
-) -> None:
-    """Nobody delivers it meanwhile, and then somebody does."""
+async def test_a_claim_whose_answer_is_lost_is_a_claim(store: DynamoStore, line: Line) -> None:
+    """What was taken is known by its lease, and nobody else gets it."""
+    await store.mint(new(recipients=["a@example.com"]))
+    await store.decide(ballot())
+    due = lease().until
+    line.faults["UpdateItem"] = deque([UNANSWERED, None, UNANSWERED])
+
+    [owed] = await store.claim(lease("b", until=due + timedelta(seconds=15)), due, 10)
+    [mail] = await store.claim_mails(due, due + timedelta(minutes=1), 10)
+
+    assert (owed.attempts, mail.attempts) == (2, 1)
+    assert await another(store, line).claim(lease("c"), due, 10) == []
+
+
+async def test_a_claim_that_another_made_is_not_ours(store: DynamoStore, line: Line) -> None:
+    """An attempt without answer, and meanwhile somebody else took it."""
     await store.mint(new())
     await store.decide(ballot())
     due = lease().until
-    line.faults["UpdateItem"] = deque([UNANSWERED])
-    again = lease("b", until=due + timedelta(seconds=15))
+    other = another(store, line)
+    taken = partial(before, other.claim(lease("b", until=due + timedelta(seconds=15)), due, 10))
+    line.faults["UpdateItem"] = deque([UNAPPLIED, taken])
 
-    assert await store.claim(again, due, 10) == []
-    assert len(await store.claim(lease("c", until=LATER), again.until, 10)) == 1
+    assert await store.claim(lease("c", until=due + timedelta(seconds=15)), due, 10) == []
 
 
 # Sizes

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -105,7 +106,7 @@ def _lease(table: Table, item: Item, now: datetime, until: datetime) -> Item | N
         Update(
             Key(item["pk"], item["sk"]),
             conditions=(_queued(), ("due_at", "<=", to_ms(now))),
-            sets={"due_at": to_ms(until)},
+            sets={"due_at": to_ms(until), "lease": token_hex(8)},
             adds={"attempts": 1},
         )
     )

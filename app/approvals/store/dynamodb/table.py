@@ -178,12 +178,18 @@ class Table:
             members["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def update(self, change: Update) -> Item | None:
-        """The item after *change*; None if its conditions do not hold."""
+        """The item after *change*; None if its conditions do not hold.
+
+        A change that was made by an attempt whose answer was lost is told by what it sets; so
+        that must be of the caller's own.
+        """
         members = change.wire(self.name) | {"ReturnValues": "ALL_NEW"}
         try:
             return from_wire_item(self._write("UpdateItem", members)["Attributes"])
-        except ConditionFailed:
-            return None
+        except ConditionFailed as failed:
+            item = failed.reasons[0].old
+            made = item is not None and change.sets.items() <= item.items()
+            return item if failed.after_silence and made else None
 
     def transact(self, writes: Sequence[Write], token: str) -> None:
         """All of *writes*, or none. Within ten minutes the same *token* counts once.
