@@ -300,6 +300,45 @@ async def test_a_decision_goes_on_from_wherever_the_audit_is(
     assert len(set(line.tokens())) == 3
 
 
+async def test_a_click_costs_three_calls_and_no_read_too_many(
+    store: DynamoStore, line: Line
+) -> None:
+    """The page's read serves the decision, and the decision serves the proof."""
+    await store.mint(new())
+    line.calls.clear()
+
+    await store.approval("approval-1")
+    assert await store.decide(ballot())
+    assert await store.settle("approval-1", Settled(State.DELIVERED, "proof"), LATER)
+
+    assert [operation for operation, _ in line.calls] == ["Query", TRANSACT, TRANSACT]
+    assert await events(store) == ["CREATED", "DECIDED", "DELIVERED"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_row_that_was_seen_long_ago_is_not_trusted(
+    store: DynamoStore, line: Line, first: bool
+) -> None:
+    """What another process did since is found out, whichever way it went."""
+    await store.mint(new())
+    await store.approval("approval-1")
+    other = another(store, line)
+    if first:
+        await other.decide(ballot(decision_id="first"))
+        assert await store.decide(ballot(decision_id="second")) is None
+        assert await store.settle("approval-1", Settled(State.DELIVERED, "proof"), LATER)
+    else:
+        await other.resend("approval-1", LATER)
+        assert await store.decide(ballot(decision_id="second"))
+
+    found_ = (await found(store)).decision
+    assert found_ is not None
+    assert found_.id == ("first" if first else "second")
+    chain = await store.chain("approval-1")
+    assert chain is not None
+    assert check_chain(chain) is None
+
+
 async def test_a_settled_answer_whose_answer_is_lost_is_settled_once(
     store: DynamoStore, line: Line
 ) -> None:

@@ -15,25 +15,19 @@ from app.approvals.store.dynamodb.definition import STATE_INDEX
 from app.approvals.store.dynamodb.due import EXPIRY, due
 from app.approvals.store.dynamodb.minting import mint
 from app.approvals.store.dynamodb.moves import Plan, make_move
-from app.approvals.store.dynamodb.rows import Kept
+from app.approvals.store.dynamodb.reading import ApprovalReader
 from app.approvals.store.dynamodb.table import Table
 from app.approvals.store.dynamodb.wire import Condition, Item, Key
-from app.approvals.store.parsed_requests import ParsedRequests
 from app.clock import to_ms
 
 if TYPE_CHECKING:
     from app.approvals.protocol import Settled
-    from app.approvals.store.dynamodb.running import Run
 
 _CURSOR = re.compile(r"[0-9]{13}#[!-~]{1,64}", re.ASCII)
 
 
-class ApprovalItems:
+class ApprovalItems(ApprovalReader):
     """The `Approvals` of a DynamoDB store."""
-
-    _table: Table
-    _run: "Run"
-    _kept: ParsedRequests[str, Kept]
 
     async def mint(self, new: NewApproval) -> bool:
         """Store a new approval; whether it is new."""
@@ -47,11 +41,6 @@ class ApprovalItems:
         row, kept = found
         approval = rows.read_approval(row, kept.request)
         return Stored(approval, kept.sealed_token, kept.fingerprint)
-
-    async def approval(self, approval_id: str) -> Approval | None:
-        """The approval with this id."""
-        found = await self._run(partial(self._load, approval_id))
-        return rows.read_approval(found[0], found[1].request) if found else None
 
     async def newest_of_execution(self, execution_arn: str) -> str | None:
         """The id of the execution's newest approval."""
@@ -82,7 +71,13 @@ class ApprovalItems:
             # Read first: once the decision is recorded, nothing may fail any more.
             token = self._sealed_token(ballot.approval_id)
             plan = partial(approval_moves.decide, ballot)
-            made = make_move(self._table, ballot.approval_id, plan, ballot.decision.id)
+            made = make_move(
+                self._table,
+                ballot.approval_id,
+                plan,
+                token=ballot.decision.id,
+                seen=self._seen,
+            )
             return token if made else None
 
         return await self._run(decide)
@@ -123,25 +118,7 @@ class ApprovalItems:
         return await self._run(partial(answers.backlog, self._table))
 
     async def _move(self, approval_id: str, plan: Plan) -> bool:
-        return await self._run(partial(make_move, self._table, approval_id, plan))
-
-    def _load(self, approval_id: str) -> tuple[Item, Kept] | None:
-        """The row as it is, and what never changes (from memory, if it is there)."""
-        kept = self._kept.get(approval_id)
-        if kept is not None:
-            row = self._table.get(keys.row_key(approval_id))
-            return (row, kept) if row else None
-        pk = keys.partition(approval_id)
-        items = list(self._table.query([("pk", "=", pk), ("sk", "between", ("a", "b~"))]))
-        if len(items) < 2:
-            return None
-        row, *parts = items
-        return row, self._keep(approval_id, row, parts)
-
-    def _keep(self, approval_id: str, row: Item, parts: Sequence[Item]) -> Kept:
-        kept = rows.read_kept(row, parts)
-        self._kept.keep(approval_id, kept, kept.size)
-        return kept
+        return await self._run(partial(make_move, self._table, approval_id, plan, seen=self._seen))
 
     def _sealed_token(self, approval_id: str) -> bytes | None:
         kept = self._kept.get(approval_id)

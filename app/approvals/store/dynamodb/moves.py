@@ -16,6 +16,7 @@ from app.approvals.audit import AuditEvent, entry_hash
 from app.approvals.store.dynamodb import keys
 from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import AUDIT
+from app.approvals.store.dynamodb.rows import SeenRows
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
 from app.approvals.store.dynamodb.wire import Condition, Item, Key, Put, Update, Write
 from app.clock import to_ms
@@ -42,13 +43,24 @@ class Move:
 Plan = Callable[[Item], Move | None]
 
 
-def make_move(table: Table, approval_id: str, plan: Plan, token: str | None = None) -> bool:
+def make_move(
+    table: Table,
+    approval_id: str,
+    plan: Plan,
+    *,
+    token: str | None = None,
+    seen: SeenRows | None = None,
+) -> bool:
     """Carry out *plan*; whether its move was made.
 
     *token* names the first attempt to DynamoDB, so that it counts once however often it arrives.
+    A row of *seen* saves reading it: where it is out of date, the transaction says so.
     """
     token = token or token_hex(16)
-    row = table.get(keys.row_key(approval_id))
+    row = seen.get(approval_id) if seen else None
+    # That there is nothing to do is believed of a row that was just read, of no other.
+    if row is None or plan(row) is None:
+        row = table.get(keys.row_key(approval_id))
     for number in range(MAX_ROUNDS):
         move = plan(row) if row else None
         if row is None or move is None:
@@ -57,6 +69,8 @@ def make_move(table: Table, approval_id: str, plan: Plan, token: str | None = No
         try:
             # Other parameters need another token; the same ones have the same.
             table.transact(_writes(row, move, entry), token if number == 0 else _nth(token, number))
+            if seen is not None:
+                seen.keep(_after(row, move, entry))
             return True
         except StoreUnconfirmed:
             # Not there proves nothing here: what was sent may still arrive.
@@ -88,12 +102,21 @@ def next_entry(approval_id: str, seq: int, head: bytes, move: Move) -> Item:
     }
 
 
+def _after(row: Item, move: Move, entry: Item) -> Item:
+    """The row as *move* leaves it."""
+    after = {**row, **move.sets, **_head(entry)}
+    return {name: value for name, value in after.items() if name not in move.removes}
+
+
+def _head(entry: Item) -> Item:
+    return {"audit_seq": entry["seq"], "audit_head": entry["hash"]}
+
+
 def _writes(row: Item, move: Move, entry: Item) -> list[Write]:
-    head = {"audit_seq": entry["seq"], "audit_head": entry["hash"]}
     change = Update(
         Key(row["pk"], row["sk"]),
         conditions=(("audit_seq", "=", row["audit_seq"]), *move.conditions),
-        sets={**move.sets, **head},
+        sets={**move.sets, **_head(entry)},
         removes=move.removes,
     )
     return [change, Put(entry), *move.others]

@@ -20,6 +20,7 @@ from app.errors import TooLarge
 PART_BYTES = 350 * 1024
 #: of a whole request; DynamoDB takes 4 MB in one transaction, mails and all
 MAX_REQUEST_BYTES = 3_500_000
+SEEN_ROWS = 512  #: of about a kilobyte each
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,24 @@ class Kept:
     sealed_token: bytes
     fingerprint: bytes
     size: int  #: of the document, in bytes
+
+
+class SeenRows:
+    """The rows that were seen last, as they were then; what is built on one must ask if it is."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Item] = {}
+
+    def get(self, approval_id: str) -> Item | None:
+        """The row of this approval, if it was among the last."""
+        return self._rows.get(keys.partition(approval_id))
+
+    def keep(self, row: Item) -> None:
+        """This is what the row looks like now."""
+        self._rows.pop(row["pk"], None)
+        self._rows[row["pk"]] = row
+        while len(self._rows) > SEEN_ROWS:
+            self._rows.pop(next(iter(self._rows)), None)
 
 
 def request_items(

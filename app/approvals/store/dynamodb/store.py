@@ -10,10 +10,8 @@ from app.approvals.store.dynamodb.approval_items import ApprovalItems
 from app.approvals.store.dynamodb.audit_items import AuditItems
 from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.mail_items import MailItems
-from app.approvals.store.dynamodb.rows import Kept
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
 from app.approvals.store.dynamodb.wire import Item, Put, Update
-from app.approvals.store.parsed_requests import ParsedRequests
 from app.aws_json import DYNAMODB, AwsJsonClient, find_credentials, find_region
 
 if TYPE_CHECKING:
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
 
 class DynamoStore(ApprovalItems, MailItems, AuditItems):
     """An `ApprovalStore` in one DynamoDB table."""
-
-    def __init__(self, table: Table, run: "Run") -> None:
-        self._table = table
-        self._run = run
-        self._kept: ParsedRequests[str, Kept] = ParsedRequests()
 
     @classmethod
     def open(cls, name: str, run: "Run | None" = None) -> Self:

@@ -56,8 +56,8 @@ _LATER = frozenset(
         "ExpiredToken",
     }
 )
-#: of these, codes that leave open whether the call was applied
-_OPEN = frozenset({"InternalServerError", "InternalFailure", "TransactionInProgressException"})
+#: an earlier attempt is still at it
+_IN_PROGRESS = "TransactionInProgressException"
 
 _BATCH = 100  #: keys in one BatchGetItem
 
@@ -216,7 +216,7 @@ class Table:
                 reason = silence.reason
             except AwsRefused as refusal:
                 reason = _why_later(refusal, operation, after_silence=open_)
-                open_ = open_ or reason in _OPEN
+                open_ = open_ or refusal.status >= 500 or reason == _IN_PROGRESS
             try:
                 self._wait(ends, pause_s)
             except StoreUnavailable:
