@@ -2,16 +2,19 @@
 
 Expressions, schemas and patterns come from workflows and from the web; some cost more than anyone
 has. The parent writes a line of JSON and reads one; when its time is up it kills the process, and
-the next question starts another. The child is limited in memory, and ends by itself if its parent
-cannot kill it any more.
+the next question starts another. The child is limited in memory, ends by itself if its parent
+cannot kill it any more, and is given nothing of its parent's that is secret: neither its variables
+nor its log, where what it choked on would end up.
 """
 
 import atexit
+import logging
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,9 +24,13 @@ import orjson
 from app.errors import SignoffError
 from app.strict_json import Json
 
+log = logging.getLogger(__name__)
+
 MEMORY_BYTES = 512 * 2**20
 GRACE_S = 1.0  #: after which a child ends by itself: its parent may be gone, and cannot kill
 _START_S = 10.0  # for a process to come up, once
+#: variables that Python and its libraries need to start; all others stay with the parent
+_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR")
 
 
 class GaveUp(SignoffError):
@@ -33,7 +40,7 @@ class GaveUp(SignoffError):
 class BoundedProcess:
     """A module of ours, run with ``-m``: started when first asked, and again after a kill.
 
-    It blocks its caller, and answers one at a time.
+    It blocks its caller, and answers one at a time; callers in other threads wait.
     """
 
     def __init__(self, module: str, hello: Json, seconds: float) -> None:
@@ -42,6 +49,7 @@ class BoundedProcess:
         self._hello = orjson.dumps(hello) + b"\n"
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()
         atexit.register(self.stop)
 
     def ask(self, question: Json) -> Json:
@@ -51,11 +59,12 @@ class BoundedProcess:
             GaveUp: none came in time, or the child died of the question.
         """
         request = orjson.dumps(question) + b"\n"
-        try:
-            return _exchange(self._running(), request, self._seconds)
-        except (OSError, TimeoutError, ValueError) as exc:
-            self.stop()
-            raise GaveUp() from exc
+        with self._turn:
+            try:
+                return _exchange(self._running(), request, self._seconds)
+            except (OSError, TimeoutError, ValueError) as exc:
+                self.stop()
+                raise GaveUp() from exc
 
     @property
     def ready(self) -> bool:
@@ -64,7 +73,7 @@ class BoundedProcess:
 
     def start(self) -> None:
         """Have the process up, if it can be."""
-        with suppress(OSError, TimeoutError, ValueError):
+        with self._turn, suppress(OSError, TimeoutError, ValueError):
             self._running()
 
     def stop(self) -> None:
@@ -78,7 +87,12 @@ class BoundedProcess:
             self.stop()
             command = [sys.executable, "-m", self._module]
             process = subprocess.Popen(  # noqa: S603  # our own module
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=_environment(),
             )
             for pipe in (process.stdin, process.stdout):
                 assert pipe is not None  # noqa: S101  # asked for above
@@ -87,6 +101,7 @@ class BoundedProcess:
                 # Its start is not the question's time.
                 _exchange(process, self._hello, _START_S)
             except BaseException:
+                log.warning("a process did not start", extra={"runs": self._module})
                 _end(process)
                 raise
             self._process = process
@@ -110,6 +125,12 @@ def answer_lines(answer: Callable[[Json], Json], seconds: float) -> None:
         _end_in(0)
         sys.stdout.buffer.write(reply + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    # Whatever the parent could import, however it came to that.
+    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> Json:

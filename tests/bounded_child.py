@@ -14,6 +14,8 @@ def obey(order: Any) -> Any:
                 pass
         case "die":
             os._exit(3)
+        case "variables":
+            return sorted(os.environ)
         case "eat":
             return len(bytearray(2**30))
     return order

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -26,6 +27,23 @@ def test_a_question_is_answered(child: BoundedProcess) -> None:
 
     assert child.ask(long) == long
     assert child.ask("again") == "again"
+
+
+def test_a_child_has_no_secrets(child: BoundedProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither ours nor AWS's are among its variables."""
+    monkeypatch.setenv("SIGNOFF_SECRET_KEYS", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+    names = set(child.ask("variables"))
+
+    assert "PYTHONPATH" in names
+    assert not {name for name in names if name.startswith(("SIGNOFF", "AWS"))}
+
+
+def test_threads_take_turns(child: BoundedProcess) -> None:
+    """Each gets its own answer."""
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(child.ask, range(200))) == list(range(200))
 
 
 @pytest.mark.parametrize("order", ["forever", "die", "eat"])

@@ -23,7 +23,7 @@ from app.approvals.compat_template import check_template
 from app.approvals.model import Action, Approval, CommentRule, Holder, Request
 from app.approvals.protocol import id_as_hex, new_approval_id
 from app.clock import Clock
-from app.errors import CallbackRefused
+from app.errors import CallbackRefused, TooLarge
 from app.strict_json import Json, NotJson, loads
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,9 @@ class CallbackUrls:
             return 200, transaction | await self._open(new_id, call)
         except CallbackRefused as exc:
             return exc.status, transaction | _refusal(exc)
+        except TooLarge as exc:
+            too_large = CallbackRefused("RequestTooLarge", exc.message, 413)
+            return too_large.status, transaction | _refusal(too_large)
 
     async def _open(self, new_id: str, call: CallbackCall) -> dict[str, Json]:
         now = self._clock()

@@ -14,6 +14,7 @@ from app.errors import CallbackRefused
 from app.strict_json import Json
 
 SECONDS = 1.0  #: for one question, as in the worker
+MAX_WAITING = 32  #: questions; more are refused, rather than answered after half a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class PostRules:
     def __init__(self) -> None:
         self._process = BoundedProcess("app.approvals.compat_worker", ["check", []], SECONDS)
         self._turn = asyncio.Lock()
+        self._waiting = 0
 
     async def check(self, outcomes: list[Json]) -> None:
         """Accept the outcomes of a post action.
@@ -71,8 +73,14 @@ class PostRules:
         self._process.stop()
 
     async def _ask(self, question: Json) -> Json:
-        async with self._turn:
-            return await asyncio.to_thread(self._process.ask, question)
+        if self._waiting >= MAX_WAITING:
+            raise CallbackRefused("ServiceError", "Too many answers are being checked.", 503)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await asyncio.to_thread(self._process.ask, question)
+        finally:
+            self._waiting -= 1
 
 
 def _refused(why: str) -> CallbackRefused:

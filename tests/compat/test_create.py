@@ -7,7 +7,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from app.approvals.compat import CallbackUrls
+from app.approvals.compat_link import Switches
+from app.approvals.compat_rules import PostRules
 from app.approvals.links import MAX_LINK
+from app.approvals.model import Approval, Request
+from app.errors import TooLarge
 from tests.approvals.world import BASE_URL, OTHER_BASE_URL
 from tests.compat.api import APPROVE, BEAT, REJECT, TOKEN, Api, outcome, post
 
@@ -437,3 +442,28 @@ async def test_an_error_echoes_neither_token_nor_output(api: Api, direct: bool) 
     answer = await api.create({**APPROVE, "output": "s3cr3t", "type": "s3cr3t"}, direct=direct)
 
     assert "s3cr3t" not in json.dumps(answer) and TOKEN[:9] not in json.dumps(answer)
+
+
+class SmallStore:
+    """A service whose store takes nothing as large as this."""
+
+    async def open(self, new_id: str, task_token: str, request: Request) -> Approval:
+        """Refuse."""
+        raise TooLarge("The request is too large to be stored.")
+
+
+async def test_a_call_that_the_store_cannot_hold_is_refused(api: Api) -> None:
+    """DynamoDB's items have an end; a direct invocation gets a value, too."""
+    small = CallbackUrls(
+        service=SmallStore(),
+        links=api.world.links,
+        rules=PostRules(),
+        switches=Switches(),
+        base_url=BASE_URL,
+        clock=api.world.clock,
+    )
+
+    status, answer = await small.create(CALL)
+
+    assert status == 413
+    assert (answer["error"], "transaction_id" in answer) == ("RequestTooLarge", True)

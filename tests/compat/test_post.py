@@ -1,11 +1,15 @@
 """Post actions by programs: a JSON body chooses the outcome."""
 
+import asyncio
 import json
 import time
 from typing import Any
 
 import pytest
 
+from app.approvals.compat_rules import MAX_WAITING, Chosen, PostRules
+from app.approvals.model import Payload
+from app.errors import CallbackRefused
 from tests.compat.api import TOKEN, Api, outcome, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -305,3 +309,36 @@ async def test_a_schema_that_takes_forever_to_check_is_refused(full: Api) -> Non
     answer = await full.create(post(outcome(output=1) | {"schema": schema}))
 
     assert answer["error"] == "InvalidPostActionOutcome"
+
+
+async def test_answers_at_once_are_checked_one_by_one_and_not_without_end() -> None:
+    """Each gets its own answer; too many at once are refused, not queued for minutes."""
+    rules = PostRules()
+    outcomes = [outcome(output_body=True)]
+
+    answers = await asyncio.gather(
+        *(rules.choose(outcomes, number) for number in range(MAX_WAITING + 5)),
+        return_exceptions=True,
+    )
+
+    taken, refused = answers[:MAX_WAITING], answers[MAX_WAITING:]
+    payloads = [Payload(output=str(number)) for number in range(MAX_WAITING)]
+    assert [isinstance(one, Chosen) and one.payload for one in taken] == payloads
+    assert [isinstance(one, CallbackRefused) and one.status for one in refused] == [503] * 5
+    rules.close()
+
+
+async def test_a_caller_that_goes_away_does_not_mix_up_answers() -> None:
+    """The next question is not answered with what the one before asked."""
+    rules = PostRules()
+    await rules.choose([outcome(output_body=True)], "warm")
+    slow = {**outcome(output=1), "schema": {"pattern": "^(a+)+$"}}
+    gone = asyncio.ensure_future(rules.choose([slow], "a" * 24 + "!"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    chosen = await rules.choose([outcome(output_body=True)], "mine")
+
+    assert chosen.payload == Payload(output='"mine"')
+    rules.close()
