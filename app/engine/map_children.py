@@ -197,7 +197,8 @@ class MapChildren:
             return
         run.redrives, run.redriven_ms = run.redrives + 1, now_ms
         run.status, run.stopped_ms, run.error, run.cause = Status.RUNNING, None, None, None
-        run.stage = Stage.RUNNING if run.children else Stage.READING
+        read = run.children > 0 and run.stage is not Stage.READING
+        run.stage = Stage.RUNNING if read else Stage.READING
         run.counts.pop(NOT_REDRIVABLE, None)
         run.counts.pop("resultsWritten", None)
         unsuccessful = map(STATUSES.index, UNSUCCESSFUL)

@@ -9,57 +9,42 @@ wait; a run of ten thousand children that wait for people is rows.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
-from time import perf_counter
 
 from app.clock import Clock, to_ms
-from app.engine.batches import Batches, Given
 from app.engine.conductor import Conductor
-from app.engine.costly import deferring, patiently
-from app.engine.distributed_map import DistributedMap
-from app.engine.execution import Frame, MapRunEnded, StaleSignal, Status, Transition
+from app.engine.costly import patiently
+from app.engine.execution import MapRunEnded, StaleSignal, Status, Transition
 from app.engine.executions import Executions
 from app.engine.failures import (
-    RESULT_WRITER_FAILED,
     RUNTIME,
-    EvaluationFailure,
     StateFailure,
 )
-from app.engine.item_sources import STATE_DATA, Sourced, read_items
-from app.engine.iteration import each
-from app.engine.machines import Machines, Revision
+from app.engine.machines import Machines
 from app.engine.map_children import MapChildren
-from app.engine.map_results import Names, ResultFiles, pages, state_output
+from app.engine.map_exporting import Exporting, exports
+from app.engine.map_filling import Filling
 from app.engine.map_run import (
     RESULTS_WRITTEN,
     MapRun,
     Stage,
     find_run,
-    items_of,
     load_run,
     open_runs,
-    put_items,
     save_run,
 )
-from app.engine.payload import Payload
 from app.engine.s3 import Objects
-from app.engine.scopes import Scopes
-from app.engine.store import SqliteFrames, load_execution, within
+from app.engine.store import load_execution, within
 from app.engine.threads import Threads
 from app.engine.tokens import TokenMint
-from app.engine.tree import FrameTree
 from app.errors import StoreError
 from app.sqlite import Database
-from app.strict_json import Json
 
 log = logging.getLogger(__name__)
 
-CHUNK = 200  #: items read, shaped and stored together
 THREADS = 4  #: runs that read or write objects at the same time
 AT_WORK = 16  #: runs whose children begin or are stopped at the same time
-TURN_S = 0.005  #: how long items are shaped before others have their turn
 PAUSE_S = 1.0  #: after the store refused
 
 
@@ -77,14 +62,12 @@ class MapRuns:
         clock: Clock,
     ) -> None:
         self._database = database
-        self._machines = machines
-        self._executions = executions
         self._conductor = conductor
-        self._tokens = tokens
-        self._objects = objects
         self._clock = clock
         self._children = MapChildren(machines.arns, machines, conductor)
-        self._threads = Threads(THREADS, "map-run")
+        threads = Threads(THREADS, "map-run")
+        self._filling = Filling(database, machines, executions, tokens, objects, threads, clock)
+        self._exporting = Exporting(database, machines, executions, objects, threads)
         self._room = asyncio.Semaphore(AT_WORK)
         self._at_work: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
@@ -164,7 +147,7 @@ class MapRuns:
         run = load_run(self._database.read, run_id)
         match run.stage:
             case Stage.READING:
-                await self._read(run)
+                await self._filling.fill(run)
             case Stage.RUNNING:
                 return await self._work(run_id)
             case Stage.WRITING:
@@ -172,56 +155,6 @@ class MapRuns:
             case Stage.ENDED:
                 return False
         return True
-
-    # Reading
-
-    async def _read(self, run: MapRun) -> None:
-        try:
-            await self._fill(run)
-        except StateFailure as failure:
-            await self._database.write(partial(_refuse, run.id, failure))
-        else:
-            await self._change(run.id, None, Stage.RUNNING)
-
-    async def _fill(self, run: MapRun) -> None:
-        """Store what the children are to work on; again from the start if it was cut off."""
-        await self._database.write(partial(_empty, run.id))
-        selecting, plan = self._surrounding(run), run.plan
-        if selecting is None:
-            return
-        batches = Batches(plan.batching, keep_items=selecting.keeps_items)
-        items: Iterator[Json] = iter(())
-        if plan.reading is None:
-            items = ({**item.value, "Source": STATE_DATA} for item in each(plan.items))
-        else:
-            items = map(_sourced, _numbered(read_items(self._objects, plan.reading)))
-        while chunk := await self._next(items, blocking=plan.reading is not None):
-            given = await _shaped(chunk, selecting, batches)
-            if not await self._database.write(partial(_store, run.id, given)):
-                return
-        await self._database.write(partial(_store, run.id, list(batches.rest())))
-
-    async def _next(self, items: Iterator[Json], *, blocking: bool) -> list[Json]:
-        if not blocking:
-            await asyncio.sleep(0)
-            return list(islice(items, CHUNK))
-        return await self._threads.run(lambda: list(islice(items, CHUNK)))
-
-    def _surrounding(self, run: MapRun) -> "_Selecting | None":
-        """What an item is shaped with; None if nothing waits for the run any more."""
-        query = self._database.read
-        row = load_execution(query, run.execution)
-        if row is None or row.status is not Status.RUNNING:
-            return None
-        revision = self._machines.to_run(query, row.revision, row.test_case)
-        execution = self._executions.running(query, row, revision)
-        frames = SqliteFrames(query, execution)
-        frame = frames.get(run.frame)
-        if frame is None:
-            return None
-        scopes = Scopes(execution, FrameTree(execution, frames), self._tokens.mint)
-        plain = isinstance(run.plan.items, list)
-        return _Selecting(revision, frame, scopes, to_ms(self._clock()), plain=plain)
 
     # Working
 
@@ -245,7 +178,7 @@ class MapRuns:
             some = move(connection, run, now_ms)
         made, more = some.made, some.more
         if not more and not run.count("running") and (run.doomed or not run.pending()):
-            if _exports(run):
+            if exports(run):
                 run.stage = Stage.WRITING
                 save_run(connection, run)
                 return made, True
@@ -261,7 +194,7 @@ class MapRuns:
         output = None
         if run.error is None:
             try:
-                output = self._output(connection, run)
+                output = self._exporting.output(connection, run)
             except StateFailure as failure:
                 run.fail(failure)
         run.end(Status.FAILED if output is None else Status.SUCCEEDED, now_ms)
@@ -277,30 +210,12 @@ class MapRuns:
             save_run(connection, run)
             return []
 
-    def _output(self, connection: sqlite3.Connection, run: MapRun) -> Payload:
-        names = self._names(connection, run)
-        if not _exports(run):
-            return state_output(within(connection), run, names)
-        bucket, prefix = _destination(run)
-        details = {"Bucket": bucket, "Key": f"{prefix}manifest.json"}
-        return Payload({"MapRunArn": self._arn(run), "ResultWriterDetails": details})
-
-    def _names(self, connection: sqlite3.Connection | None, run: MapRun) -> Names:
-        query = self._database.read if connection is None else within(connection)
-        revision = self._machines.to_run(query, run.revision)
-        machine, arns = f"{revision.machine_name}/{run.label}", self._machines.arns
-        child = partial(arns.child, machine, express=run.plan.express)
-        return Names(arns.state_machine(machine), child)
-
-    def _arn(self, run: MapRun) -> str:
-        return self._executions.arn_of_map_run(self._database.read, run)
-
     # Writing
 
     async def _write(self, run: MapRun) -> None:
         written = 0
         try:
-            written = await self._export(run)
+            written = await self._exporting.export(run)
         except StateFailure as failure:
             await self._change(run.id, partial(_failing, failure), Stage.WRITING)
         now_ms = to_ms(self._clock())
@@ -313,30 +228,12 @@ class MapRuns:
         self, run_id: int, written: int, now_ms: int, connection: sqlite3.Connection
     ) -> list[Transition]:
         run = load_run(within(connection), run_id)
+        if run.stage is not Stage.WRITING:
+            return []  # nobody waited for it meanwhile, and then it was redriven
         if written:
             succeeded = run.counts.get("succeeded", [0, 0])
             run.counts[RESULTS_WRITTEN] = list(succeeded)
         return self._end(connection, run, now_ms)
-
-    async def _export(self, run: MapRun) -> int:
-        """Write a run's results; how many objects that were."""
-        writing, (bucket, prefix) = run.plan.writing, _destination(run)
-        assert writing is not None  # noqa: S101  # that is why it is at this stage
-        files, count = ResultFiles(writing, self._names(None, run), prefix), 0
-        for rows in pages(self._database.read, run):
-            for key, body in files.take(rows):
-                await self._put(bucket, key, body)
-                count += 1
-            await asyncio.sleep(0)
-        for key, body in files.rest():
-            await self._put(bucket, key, body)
-            count += 1
-        manifest = files.manifest(bucket, self._arn(run))
-        await self._put(bucket, f"{prefix}manifest.json", manifest)
-        return count
-
-    async def _put(self, bucket: str, key: str, body: bytes) -> None:
-        await self._threads.run(self._objects.put, bucket, key, body, RESULT_WRITER_FAILED)
 
     async def _change(
         self, run_id: int, change: Callable[[MapRun], None] | None, stage: Stage
@@ -352,100 +249,5 @@ class MapRuns:
         await self._database.write(work)
 
 
-class _Selecting:
-    """Shapes items as the state's ItemSelector says."""
-
-    def __init__(
-        self, revision: Revision, frame: Frame, scopes: Scopes, now_ms: int, *, plain: bool
-    ) -> None:
-        state = revision.machine.states[frame.state]
-        assert isinstance(state, DistributedMap)  # noqa: S101  # that is where the run began
-        self._state = state
-        self._frame = frame
-        self._scopes = scopes
-        self._now_ms = now_ms
-        # An item that is its child's input need not be stored beside it.
-        self.keeps_items = state.item_selector is not None or not plain
-
-    async def select(self, item: Json) -> Payload:
-        """What a child gets of an item.
-
-        Raises:
-            StateFailure: the ItemSelector cannot be evaluated.
-            Deferred: the answer to an expression is not there yet.
-        """
-        frame, state = self._frame, self._state
-        frame.iterations = item["Index"] + 1  # each item has chance of its own
-        scope = self._scopes.of(frame, state, self._now_ms, item)
-        try:
-            with deferring():
-                return state.given(frame.input, item, scope)
-        except EvaluationFailure as failure:
-            raise failure.within(state.name, frame.entered_event) from failure
-
-
-async def _shaped(chunk: list[Json], selecting: _Selecting, batches: Batches) -> list[Given]:
-    """What items make full; others have their turn, however long that takes."""
-    given: list[Given] = []
-    deadline = perf_counter() + TURN_S
-    for item in chunk:
-        given += batches.take(item, await patiently(partial(selecting.select, item)))
-        if perf_counter() > deadline:
-            await asyncio.sleep(0)
-            deadline = perf_counter() + TURN_S
-    return given
-
-
-def _numbered(found: Iterator[Sourced]) -> Iterator[tuple[int, Sourced]]:
-    return enumerate(found)
-
-
-def _sourced(numbered: tuple[int, Sourced]) -> Json:
-    index, (value, source) = numbered
-    return {"Index": index, "Value": value, "Source": source}
-
-
 def _failing(failure: StateFailure, run: MapRun) -> None:
     run.fail(failure)
-
-
-def _exports(run: MapRun) -> bool:
-    writing = run.plan.writing
-    kept = run.status is not Status.ABORTED and (run.children > 0 or run.error is None)
-    return writing is not None and writing.arguments is not None and kept
-
-
-def _destination(run: MapRun) -> tuple[str, str]:
-    """The bucket, and what the keys of a run's results begin with."""
-    writing = run.plan.writing
-    arguments = writing.arguments if writing is not None and writing.arguments else {}
-    prefix = str(arguments.get("Prefix") or "").rstrip("/")
-    where = run.name.split(":", 1)[1]
-    return str(arguments.get("Bucket", "")), f"{prefix}/{where}/" if prefix else f"{where}/"
-
-
-def _empty(run_id: int, connection: sqlite3.Connection) -> None:
-    """Forget the items that were read."""
-    connection.execute("DELETE FROM map_items WHERE key BETWEEN ? AND ?", items_of(run_id))
-    run = load_run(within(connection), run_id)
-    run.children = run.items = 0
-    save_run(connection, run)
-
-
-def _store(run_id: int, given: list[Given], connection: sqlite3.Connection) -> bool:
-    """Store more items, unless the run was given up; whether it was not."""
-    run = load_run(within(connection), run_id)
-    if run.doomed:
-        return False
-    put_items(connection, run, given)
-    save_run(connection, run)
-    return True
-
-
-def _refuse(run_id: int, failure: StateFailure, connection: sqlite3.Connection) -> None:
-    """The items cannot be read."""
-    _empty(run_id, connection)
-    run = load_run(within(connection), run_id)
-    run.fail(failure)
-    run.stage = Stage.RUNNING
-    save_run(connection, run)

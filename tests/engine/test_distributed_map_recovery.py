@@ -178,7 +178,27 @@ def test_counts_always_add_up(
 WORK = {"STANDARD": parked(), "EXPRESS": {"Type": "Wait", "Seconds": 60, "End": True}}
 
 
-@pytest.mark.parametrize("fault", ["_read", "_work"])
+@pytest.mark.parametrize("turns", [0, 2, 5, 10, 20, 40, 80])
+async def test_a_stop_and_a_redrive_at_once_lose_no_item(driver: Driver, turns: int) -> None:
+    """Wherever the run was: all items are worked on in the end."""
+    items = list(range(1_000))
+    arn = await driver.machine(only(distributed()))
+    started = await driver.call("StartExecution", stateMachineArn=arn, input=str(items))
+    arn = started["executionArn"]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await driver.call("StopExecution", executionArn=arn)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    with suppress(StepFunctionsError):
+        await driver.call("RedriveExecution", executionArn=arn)
+    await driver.engine.idle()
+
+    assert await driver.output(arn) == items
+    check_counts(driver)
+
+
+@pytest.mark.parametrize("fault", ["_filling.fill", "_work"])
 async def test_a_fault_of_ours_fails_the_run_or_leaves_it(
     driver: Driver, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +208,9 @@ async def test_a_fault_of_ours_fails_the_run_or_leaves_it(
         raise LookupError("a fault")
 
     with monkeypatch.context() as patched:
-        patched.setattr(driver.engine._map_runs, fault, broken)
+        *part, name = fault.split(".")
+        owner: Any = driver.engine._map_runs
+        patched.setattr(getattr(owner, part[0]) if part else owner, name, broken)
         arn = await driver.run(only(distributed()), [1])
     if fault == "_work":
         assert await driver.status(arn) == "RUNNING"
