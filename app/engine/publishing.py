@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from app.engine.store import Query, within
+from app.errors import ValidationException
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ class Publishing:
 
     wanted: bool = False
     description: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to describe a version that is not published.
+
+        Raises:
+            ValidationException
+        """
+        if self.description is not None and not self.wanted:
+            raise ValidationException("Version description can only be set when publish is true")
 
     def of(
         self, connection: sqlite3.Connection, machine: int, revision: int, now_ms: int

@@ -91,16 +91,6 @@ def task_output(text: str) -> Payload:
         raise InvalidOutput(f"Invalid Output: '{exc.message}'") from exc
 
 
-def check_publishing(publish: bool, description: str | None) -> None:
-    """Refuse to describe a version that is not published.
-
-    Raises:
-        ValidationException
-    """
-    if description is not None and not publish:
-        raise ValidationException("Version description can only be set when publish is true")
-
-
 def settings_of(logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
     """What was configured beside the definition.
 

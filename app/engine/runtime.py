@@ -43,7 +43,6 @@ from app.engine.rehearsal import AS_ON_AWS, Rehearsal
 from app.engine.requests import (
     OPERATIONS,
     check_name,
-    check_publishing,
     checked,
     default_name,
     execution_input,
@@ -227,12 +226,11 @@ class Engine:
         version_description: str | None = None,
     ) -> Json:
         """Create a state machine; again with the same content gives the same answer."""
-        check_publishing(publish, version_description)
+        publishing = Publishing(publish, version_description)
         settings = await self._settings(
             logging_configuration, tracing_configuration, encryption_configuration
         )
         tags = checked_tags(tags or [])
-        publishing = Publishing(publish, version_description)
         return await self._machines.create(
             name, definition, role_arn, type, settings, tags, publishing
         )
@@ -257,11 +255,10 @@ class Engine:
         version_description: str | None = None,
     ) -> Json:
         """Change a state machine for the executions to come."""
-        check_publishing(publish, version_description)
+        publishing = Publishing(publish, version_description)
         settings = await self._settings(
             logging_configuration, tracing_configuration, encryption_configuration
         )
-        publishing = Publishing(publish, version_description)
         return await self._machines.update(
             state_machine_arn, definition, role_arn, settings, publishing
         )
