@@ -7,6 +7,7 @@ a cheap one: one whose every operation is bounded by its text and its data (see 
 
 import hashlib
 import math
+import re
 import sys
 import time
 import uuid
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from random import Random
 from typing import Any
+
+import orjson
 
 from app.errors import SignoffError
 from app.strict_json import Json, NotJson, loads
@@ -55,7 +58,7 @@ def compiled(text: str) -> Jsonata:
     try:
         expression = Jsonata(text)
     except JException as exc:
-        raise QueryError(f"{exc.get_error()}: {exc}") from exc
+        raise QueryError(_explained(exc)) from exc
     except (RecursionError, ValueError, TypeError, AttributeError, IndexError) as exc:
         raise QueryError("S0500: The expression cannot be understood") from exc
     expression.set_output_convert_nulls(False)
@@ -84,11 +87,11 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
         result = expression.evaluate(None, names)
     except JException as exc:
         kind = QueryTimeout if exc.get_error() == "D1012" else QueryError
-        raise kind(f"{exc.get_error()}: {exc}") from exc
+        raise kind(_explained(exc)) from exc
     except (RecursionError, MemoryError) as exc:
         raise QueryError("D1011: Stack overflow or memory exhausted") from exc
     except (ZeroDivisionError, OverflowError) as exc:
-        raise QueryError("D1001: Number out of range: Infinity") from exc
+        raise QueryError("D1001: Number out of range: null") from exc
     except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as exc:
         raise QueryError(f"D3000: {exc}") from exc  # the library stumbled over the values
     finally:
@@ -96,6 +99,29 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
     if result is None:
         raise UndefinedResult()
     return _plain(result, 0)
+
+
+def _explained(exc: JException) -> str:
+    """Code and text, as JSONata words them: values are shown as JSON.
+
+    The library says "Object" where JSONata says "function", and shows values bare.
+    """
+    template = JException.error_codes.get(exc.get_error())
+    if template is None or template == "{{{message}}}":
+        return f"{exc.get_error()}: {exc}"
+    values = iter((exc.get_current(), exc.get_expected(), exc.extra))
+    text = _PLACE.sub(lambda _: _shown(next(values, None)), template.replace("Object", "function"))
+    return f"{exc.get_error()}: {text}"
+
+
+_PLACE = re.compile(r"\{\{\w+\}\}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except orjson.JSONEncodeError:
+        return str(value)
 
 
 def _watch(seconds: float) -> Callable[..., None]:
@@ -137,7 +163,7 @@ def _number(value: float) -> Json:
     except OverflowError:
         value = math.inf
     if not math.isfinite(value):
-        raise QueryError("D1001: Number out of range")
+        raise QueryError("D1001: Number out of range: null")
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 

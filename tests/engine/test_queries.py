@@ -72,7 +72,13 @@ FAILURES = [
     ("$states.input.b", "returned nothing (undefined)."),
     ("$nope(1)", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
     ("$eval('1')", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
-    ("1e308 * 10", "threw an error during evaluation. D1001: Number out of range: inf"),
+    ("1 / 0", "threw an error during evaluation. D1001: Number out of range: null"),
+    (
+        "$match('ab', 'a.')",
+        'threw an error during evaluation. T0410: Argument 1 of function "match" does not match '
+        "function signature",
+    ),
+    ("1e308 * 10", "threw an error during evaluation. D1001: Number out of range: null"),
 ]
 
 
