@@ -107,11 +107,13 @@ class Stepping:
             self.made.calls = [call for call in self.made.calls if call.frame not in gone]
 
     def _abort_jobs(self, frames: list[Frame]) -> None:
-        known = {call.frame for call in self.made.aborted}
+        aborted = self.made.aborted
         for frame in frames:
-            state = self.machine.states.get(frame.state)
-            if frame.job is not None and frame.id not in known and isinstance(state, Task):
-                self.made.aborted.append(dispatched(self.execution, frame, state.resource))
+            if frame.job is None or any(known.frame == frame.id for known in aborted):
+                continue
+            state = self.state(frame)
+            assert isinstance(state, Task)  # noqa: S101  # only those have jobs
+            aborted.append(dispatched(self.execution, frame, state.resource))
 
     def passed(self, moment_ms: int | None) -> bool:
         """Whether a moment is no later than now."""

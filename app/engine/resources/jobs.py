@@ -50,7 +50,7 @@ class Job:
 
 def _first(name: str) -> Callable[[Json], Json]:
     """The only job that was asked for."""
-    return lambda described: next(iter(described.get(name) or []), {})
+    return lambda described: next(iter(described.get(name) or []), described)
 
 
 def _member(name: str) -> Callable[[Json], Json]:
@@ -87,11 +87,10 @@ def _ecs_name(answer: Any, _given: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _exited_well(described: Any) -> bool:
-    task: Any = next(iter(described.get("tasks") or []), {})
-    containers = task.get("containers", [])
-    return all(container.get("exitCode", 0) == 0 for container in containers) and (
-        task.get("stopCode") != "TaskFailedToStart"
-    )
+    for task in described.get("tasks") or []:
+        codes = [container.get("exitCode", 0) for container in task.get("containers", [])]
+        return not any(codes) and task.get("stopCode") != "TaskFailedToStart"
+    return False  # nobody knows it any more
 
 
 ECS_TASK = Job(

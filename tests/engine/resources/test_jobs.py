@@ -6,6 +6,17 @@ from typing import Any
 
 import pytest
 
+from app.engine.failures import StateFailure
+from app.engine.resources.jobs import (
+    ATHENA_QUERY,
+    BATCH_JOB,
+    CODE_BUILD,
+    ECS_TASK,
+    EMR_CLUSTER,
+    GLUE_RUN,
+    SAGEMAKER_TRAINING,
+    Job,
+)
 from app.strict_json import Json
 from tests.engine.driving import Driver, only
 
@@ -151,3 +162,42 @@ async def test_a_glue_job_is_waited_for(driver: Driver, aws: Aws) -> None:
 
     output = await driver.output(arn)
     assert (output["JobName"], output["JobRunState"]) == ("etl", "SUCCEEDED")
+
+
+def ecs_task(**more: Json) -> dict[str, Json]:
+    """DescribeTasks' answer."""
+    return {"tasks": [{"lastStatus": "STOPPED", "containers": [{"exitCode": 0}], **more}]}
+
+
+@pytest.mark.parametrize(
+    ("job", "described", "ended"),
+    [
+        (ECS_TASK, ecs_task(), "well"),
+        (ECS_TASK, ecs_task(lastStatus="RUNNING"), "not"),
+        (ECS_TASK, ecs_task(containers=[{"exitCode": 0}, {"exitCode": 3}]), "badly"),
+        (ECS_TASK, ecs_task(stopCode="TaskFailedToStart", containers=[{}]), "badly"),
+        (ECS_TASK, {"tasks": [], "failures": [{"reason": "MISSING"}]}, "badly"),
+        (BATCH_JOB, {"jobs": [{"status": "RUNNABLE"}]}, "not"),
+        (BATCH_JOB, {"jobs": [{"status": "FAILED"}]}, "badly"),
+        (GLUE_RUN, {"JobRun": {"JobRunState": "SUCCEEDED"}}, "well"),
+        (GLUE_RUN, {"JobRun": {"JobRunState": "TIMEOUT"}}, "badly"),
+        (CODE_BUILD, {"builds": [{"buildStatus": "IN_PROGRESS"}]}, "not"),
+        (ATHENA_QUERY, {"QueryExecution": {"Status": {"State": "CANCELLED"}}}, "badly"),
+        (EMR_CLUSTER, {"Cluster": {"Status": {"State": "STARTING"}}}, "not"),
+        (SAGEMAKER_TRAINING, {"TrainingJobStatus": "Completed"}, "well"),
+        (SAGEMAKER_TRAINING, {"TrainingJobStatus": "Stopped"}, "badly"),
+    ],
+)
+def test_an_end_is_told_from_a_run(job: Job, described: dict[str, Json], ended: str) -> None:
+    """And a good one from a bad one; the cause of a bad one is the description."""
+    shown = {"Tasks": [{"Seen": True}], "JobRun": {"Seen": True}, "Seen": True}
+
+    try:
+        result = job.result(described, shown)
+        found = "not" if result is None else "well"
+    except StateFailure as failure:
+        found = "badly"
+        assert failure.error == "States.TaskFailed"
+        json.loads(str(failure.cause))
+
+    assert found == ended
