@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.engine.distribution import Distribute, Plan, Tolerance
+from app.engine.batches import Batches
+from app.engine.distribution import Batching, Distribute, Plan, Tolerance
 from app.engine.failures import StateFailure
 from app.engine.flow import PathFlow, Scope
 from app.engine.item_sources import given_items
@@ -68,7 +69,8 @@ class Inspection:
             data = state.flow.effective(self._raw, scope)
             self.seen["maxConcurrency"] = state.limit(data, scope)
         if isinstance(want, Distribute):
-            self._items(state, self._distributed(want.plan), scope)
+            given = self._items(state, self._distributed(want.plan), scope)
+            self._batched(want.plan.batching, given)
             self.seen["maxConcurrency"] = want.plan.max_concurrency
             self._tolerates(want.plan.tolerance)
 
@@ -81,14 +83,24 @@ class Inspection:
             self.seen["afterItemsPointer"] = _spaced(items)
         return items
 
-    def _items(self, state: Map, items: Json, scope: Scope) -> None:
+    def _items(self, state: Map, items: Json, scope: Scope) -> list[Payload]:
+        """What each iteration would start with."""
         if items is None:
-            return
+            return []
         if state.items_path is not None:
             self.seen["afterItemsPath"] = _spaced(items)
+        given = [state.given(self._raw, i.value, _within(scope, i.value)) for i in each(items)]
         if state.item_selector is not None:
-            given = [state.given(self._raw, i.value, _within(scope, i.value)) for i in each(items)]
             self.seen["afterItemSelector"] = _spaced([payload.value for payload in given])
+        return given
+
+    def _batched(self, batching: Batching | None, given: list[Payload]) -> None:
+        if batching is None or not given:
+            return
+        batches = Batches(batching, keep_items=False)
+        full = [one for payload in given for one in batches.take(None, payload)]
+        texts = [text for _, text, _ in [*full, *batches.rest()]]
+        self.seen["afterItemBatcher"] = _spaced([Payload.of_text(text).value for text in texts])
 
     def _tolerates(self, tolerance: Tolerance) -> None:
         shown = {

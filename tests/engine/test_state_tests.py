@@ -475,3 +475,25 @@ async def test_a_map_is_told_what_its_reader_reads(driver: Driver) -> None:
     seen = answer["inspectionData"]
     assert seen["afterItemsPointer"] == '[{"a": 1}, {"a": 2}]'
     assert seen["afterItemSelector"] == '[{"v": 1}, {"v": 2}]'
+    assert "afterItemBatcher" not in seen
+
+
+async def test_a_map_shows_its_batches(driver: Driver) -> None:
+    """As the children would get them."""
+    state = {name: MAP[name] for name in ("Type", "ItemProcessor", "End")} | {
+        "ItemsPath": "$.items",
+        "ItemBatcher": {"MaxItemsPerBatch": 2, "BatchInput": {"x.$": "$.x"}},
+    }
+    given = {"items": [1, 2, 3], "x": 0}
+
+    answer = await answer_to(
+        driver,
+        state,
+        given,
+        mock=mocked([1, 2]),
+        inspectionLevel="DEBUG",
+    )
+
+    assert answer["inspectionData"]["afterItemBatcher"] == (
+        '[{"BatchInput": {"x": 0}, "Items": [1, 2]}, {"BatchInput": {"x": 0}, "Items": [3]}]'
+    )
