@@ -102,6 +102,9 @@ class CallbackClicks:
         asks = use.method != "POST" and self._only_asks(use, kind, link)
         if asks and kind is ReplyType.HTML:
             self._links.check_use(link)
+            if link.callback.takes_parameters and link.approval.state is State.PENDING:
+                # A person need not confirm what would then be refused.
+                await self._links.answer(link)
             return self._pages.show(link)
         self._links.check_date(link, self._clock())
         self._links.check_use(link)

@@ -27,6 +27,8 @@ MAX_OUTCOMES = 50
 MAX_NAME = 100
 MAX_EXPIRATION = 100
 MAX_REDIRECT = 4_096
+#: seconds for the schemas and paths of one post action, when it comes and when it is used
+CHECK_S = 1.0
 
 _NAME = re.compile(r"\w+")
 #: what a URL is made of (RFC 3986), and nothing that breaks a header or that browsers repair

@@ -8,12 +8,12 @@ nobody else loads them.
 import asyncio
 from dataclasses import dataclass
 
+from app.approvals.compat_request import CHECK_S
 from app.approvals.model import Payload
 from app.bounded_process import BoundedProcess, GaveUp
 from app.errors import CallbackRefused
 from app.strict_json import Json
 
-SECONDS = 1.0  #: for one question, as in the worker
 MAX_WAITING = 32  #: questions; more are refused, rather than answered after half a minute
 
 
@@ -29,7 +29,7 @@ class PostRules:
     """Asks the process, one question at a time."""
 
     def __init__(self) -> None:
-        self._process = BoundedProcess("app.approvals.compat_worker", ["check", []], SECONDS)
+        self._process = BoundedProcess("app.approvals.compat_worker", ["check", []], CHECK_S)
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -42,7 +42,7 @@ class PostRules:
         try:
             fault = await self._ask(["check", outcomes])
         except GaveUp as exc:
-            sentence = "The schemas take too long to be checked."
+            sentence = "The schemas cannot be checked in time."
             raise CallbackRefused("InvalidPostActionOutcome", sentence) from exc
         if fault is not None:
             raise CallbackRefused(*fault)
@@ -56,7 +56,7 @@ class PostRules:
         try:
             answer = await self._ask(["choose", outcomes, body])
         except GaveUp as exc:
-            raise _refused("it takes too long to be checked") from exc
+            raise _refused("it cannot be checked in time") from exc
         if answer is None:
             raise _refused("it fits no outcome of this action")
         if "refused" in answer:

@@ -23,11 +23,10 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT7, specification_with
 
-from app.approvals.compat_request import failure_fault, output_fault, output_text
+from app.approvals.compat_request import CHECK_S, failure_fault, output_fault, output_text
 from app.bounded_process import answer_lines
 from app.strict_json import Json
 
-SECONDS = 1.0  #: for one question
 MAX_PATH_CHARS = 4_096
 MAX_MATCHES = 100_000
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -41,21 +40,18 @@ def main() -> None:
     """Answer until the parent is gone."""
     # A dialect that nobody knows is read as draft 7, as ever; the library would warn of it.
     warnings.simplefilter("ignore")
-    answer_lines(_answer, SECONDS)
+    answer_lines(_answer, CHECK_S)
 
 
 def _answer(question: Json) -> Json:
+    kind, outcomes, *body = question
     try:
-        if question[0] == "check":
-            return check(question[1])
-        return choose(question[1], question[2])
+        return check(outcomes) if kind == "check" else choose(outcomes, body[0])
     except (RecursionError, MemoryError):
-        sentence = "it is nested too deeply, or refers to itself"
-        return (
-            ["InvalidPostActionOutcome", sentence]
-            if question[0] == "check"
-            else {"refused": sentence}
-        )
+        why = "it is nested too deeply, or refers to itself"
+    if kind == "check":
+        return ["InvalidPostActionOutcome", f"A schema cannot be used: {why}."]
+    return {"refused": why}
 
 
 def check(outcomes: list[Json]) -> Json:

@@ -193,11 +193,14 @@ async def test_after_the_page_the_caller_s_own_answer_is_given(api: Api) -> None
 async def test_parameters_stay_in_the_address_of_the_form(full: Api) -> None:
     """What the link was given fills the output when the form comes back."""
     action = {**APPROVE, "output": "$who"}
-    url = await full.url(action, enable_output_parameters=True) + "&who=Ana"
+    bare = await full.url(action, enable_output_parameters=True)
+    refused = await full.get(bare, **BROWSER)
+    url = bare + "&who=Ana"
     form = confirmed((await full.get(url, **BROWSER)).text)
 
     await full.http.post(url, data=form, headers=BROWSER)
 
+    assert (refused.status_code, "who is missing" in refused.text) == (400, True)
     assert full.sent == [("SendTaskSuccess", {"taskToken": TOKEN, "output": '"Ana"'})]
 
 
