@@ -10,27 +10,23 @@ credentials from the environment or from wherever botocore finds them.
 """
 
 import os
-import ssl
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import digest as hmac_digest
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import orjson
 
 from app.errors import SignoffError, StartRefused
+from app.https import CONNECT_S, READ_S, CallFailed, Connection, HttpAnswer, Unreachable
 from app.strict_json import Json, dumps
 
 if TYPE_CHECKING:
     from botocore.session import Session
-
-CONNECT_S = 2.0
-READ_S = 5.0
 
 
 class AwsRefused(SignoffError):
@@ -71,11 +67,13 @@ class AwsApi:
     signing_name: str  #: in signatures and host names, such as "dynamodb"
     endpoint_id: str  #: in AWS_ENDPOINT_URL_..., such as "DYNAMODB"
     target_prefix: str  #: of X-Amz-Target, such as "DynamoDB_20120810"
+    version: str = "1.0"  #: of the JSON protocol
 
 
 DYNAMODB = AwsApi("dynamodb", "DYNAMODB", "DynamoDB_20120810")
 STEP_FUNCTIONS = AwsApi("states", "SFN", "AWSStepFunctions")
-SECRETS_MANAGER = AwsApi("secretsmanager", "SECRETS_MANAGER", "secretsmanager")
+SECRETS_MANAGER = AwsApi("secretsmanager", "SECRETS_MANAGER", "secretsmanager", "1.1")
+PARAMETER_STORE = AwsApi("ssm", "SSM", "AmazonSSM", "1.1")
 
 
 class AwsJsonClient:
@@ -95,11 +93,9 @@ class AwsJsonClient:
         self._api = api
         self._region = region
         self._credentials = credentials
-        self._endpoint = urlsplit(endpoint or endpoint_of(api, region))
-        self._connect_s = connect_s
-        self._read_s = read_s
-        self._idle: list[HTTPConnection] = []
-        self._tls: ssl.SSLContext | None = None
+        address = endpoint or endpoint_of(api, region)
+        self._path = urlsplit(address).path or "/"
+        self._connection = Connection(address, connect_s=connect_s, read_s=read_s)
         self._key: tuple[tuple[str, str], bytes] | None = None
 
     def call(self, operation: str, members: Json) -> Json:
@@ -112,51 +108,21 @@ class AwsJsonClient:
         body = dumps(members)
         headers = self._headers(operation, body)
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connect()
-        try:
-            connection.request("POST", self._endpoint.path or "/", body, headers)
-            response = connection.getresponse()
-            content = response.read()
-        except (OSError, HTTPException) as exc:
-            connection.close()
-            raise AwsSilent(type(exc).__name__, sent=True) from exc
-        if response.will_close:
-            connection.close()
-        else:
-            self._idle.append(connection)
-        return _read(response, content)
+            answer = self._connection.post(self._path, headers, body)
+        except CallFailed as exc:
+            raise AwsSilent(exc.reason, sent=not isinstance(exc, Unreachable)) from exc
+        return _read(answer)
 
     def close(self) -> None:
         """Hang up."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _connect(self) -> HTTPConnection:
-        host, port = self._endpoint.hostname or "", self._endpoint.port
-        if self._endpoint.scheme == "https":
-            if self._tls is None:
-                self._tls = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
-            connection: HTTPConnection = HTTPSConnection(
-                host, port, timeout=self._connect_s, context=self._tls
-            )
-        else:
-            connection = HTTPConnection(host, port, timeout=self._connect_s)
-        try:
-            connection.connect()
-        except OSError as exc:
-            connection.close()
-            raise AwsSilent(type(exc).__name__, sent=False) from exc
-        connection.sock.settimeout(self._read_s)
-        return connection
+        self._connection.close()
 
     def _headers(self, operation: str, body: bytes) -> dict[str, str]:
         """The headers of a signed request (Signature Version 4)."""
         credentials = self._credentials()
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         headers = {
-            "host": self._endpoint.netloc,
+            "host": self._connection.host,
             "x-amz-date": at,
             "x-amz-target": f"{self._api.target_prefix}.{operation}",
         }
@@ -164,8 +130,7 @@ class AwsJsonClient:
             headers["x-amz-security-token"] = credentials.session_token
         signed = ";".join(sorted(headers))
         canonical = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        path, digest = self._endpoint.path or "/", sha256(body).hexdigest()
-        request = f"POST\n{path}\n\n{canonical}\n{signed}\n{digest}"
+        request = f"POST\n{self._path}\n\n{canonical}\n{signed}\n{sha256(body).hexdigest()}"
         scope = f"{at[:8]}/{self._region}/{self._api.signing_name}/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{sha256(request.encode()).hexdigest()}"
         key = self._signing_key(credentials.secret_key, at[:8])
@@ -174,7 +139,7 @@ class AwsJsonClient:
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
             f"SignedHeaders={signed}, Signature={signature}"
         )
-        headers["content-type"] = "application/x-amz-json-1.0"
+        headers["content-type"] = f"application/x-amz-json-{self._api.version}"
         return headers
 
     def _signing_key(self, secret_key: str, day: str) -> bytes:
@@ -251,18 +216,18 @@ def _botocore_session() -> "Session":
     return Session()
 
 
-def _read(response: HTTPResponse, content: bytes) -> Json:
-    checksum = response.getheader("x-amz-crc32")
-    if checksum is not None and checksum != str(zlib.crc32(content)):
+def _read(told: HttpAnswer) -> Json:
+    checksum = told.headers.get("x-amz-crc32")
+    if checksum is not None and checksum != str(zlib.crc32(told.body)):
         raise AwsSilent("an answer whose checksum does not fit", sent=True)
     try:
-        answer = orjson.loads(content)
+        answer = orjson.loads(told.body)
     except orjson.JSONDecodeError as exc:
-        if response.status >= 400:
-            raise AwsRefused(f"Http{response.status}", response.status, {}) from exc
+        if told.status >= 400:
+            raise AwsRefused(f"Http{told.status}", told.status, {}) from exc
         raise AwsSilent("an answer that is not JSON", sent=True) from exc
-    if response.status >= 400:
-        raise AwsRefused(_code(answer, response.status), response.status, answer)
+    if told.status >= 400:
+        raise AwsRefused(_code(answer, told.status), told.status, answer)
     return answer
 
 

@@ -4,7 +4,18 @@ import os
 import secrets
 from pathlib import Path
 
+from app.aws_json import (
+    PARAMETER_STORE,
+    SECRETS_MANAGER,
+    AwsApi,
+    AwsJsonClient,
+    AwsRefused,
+    AwsSilent,
+    find_credentials,
+    find_region,
+)
 from app.errors import StartRefused
+from app.strict_json import Json
 
 SECRET_FILE = "secret-keys"  # noqa: S105  # a file's name
 API_KEY_FILE = "api-key"
@@ -22,9 +33,12 @@ def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS")
     if kind == "file":
         return _split(_read_file(Path(rest)))
     if kind == "secretsmanager":
-        return _split(_ask_aws("secretsmanager", rest, variable))
+        answer = _ask_aws(SECRETS_MANAGER, "GetSecretValue", {"SecretId": rest}, variable)
+        return _split(str(answer.get("SecretString", "")))
     if kind == "ssm":
-        return _split(_ask_aws("ssm", rest, variable))
+        asked = {"Name": rest, "WithDecryption": True}
+        answer = _ask_aws(PARAMETER_STORE, "GetParameter", asked, variable)
+        return _split(str(answer["Parameter"]["Value"]))
     return _split(setting)
 
 
@@ -60,18 +74,27 @@ def _read_file(path: Path) -> str:
         ) from exc
 
 
-def _ask_aws(service: str, name: str, variable: str) -> str:
-    # Most processes have their keys in a variable or a file, and start sooner without boto3.
-    import boto3  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
+def _ask_aws(api: AwsApi, operation: str, asked: Json, variable: str) -> Json:
+    client = AwsJsonClient(api, region=find_region(), credentials=find_credentials())
     try:
-        if service == "ssm":
-            answer = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)
-            return str(answer["Parameter"]["Value"])
-        return str(boto3.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-    except (BotoCoreError, ClientError, KeyError) as exc:
+        return _patiently(client, operation, asked)
+    except (AwsRefused, AwsSilent) as exc:
+        why = exc.code if isinstance(exc, AwsRefused) else exc.reason
         raise StartRefused(
-            f"{variable} names a {service} secret that cannot be read "
-            f"({type(exc).__name__}). Check its name, the region and this process's permissions."
+            f"{variable} names a {api.signing_name} secret that cannot be read ({why}). "
+            "Check its name, the region and this process's permissions."
         ) from exc
+    finally:
+        client.close()
+
+
+def _patiently(client: AwsJsonClient, operation: str, asked: Json) -> Json:
+    """The answer, asked for once more when there was none, or a 5xx."""
+    try:
+        return client.call(operation, asked)
+    except AwsSilent:
+        return client.call(operation, asked)
+    except AwsRefused as refusal:
+        if refusal.status < 500:
+            raise
+        return client.call(operation, asked)
