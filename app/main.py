@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from fastapi import FastAPI
 from jinja2 import Environment
-from starlette.exceptions import HTTPException
 
 from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
 from app.approvals.audit_check import AuditReport, check_audit
@@ -39,7 +37,6 @@ from app.clock import utc_now
 from app.engine.functions import Invocation
 from app.engine.runtime import Engine
 from app.engine_process import engine_site, make_engine
-from app.errors import SignoffError
 from app.inbox import Inbox
 from app.logs import LogLines
 from app.presence import Presence
@@ -50,11 +47,12 @@ from app.settings import CallbackGet, Settings, TargetKind, revealed
 from app.store_setting import open_store, open_to_read
 from app.strict_json import Json
 from app.templating import environment
+from app.web.application import application
 from app.web.approvals import ApprovalsApi
+from app.web.bearer import BearerKeys
 from app.web.border import Border
 from app.web.compat import callback_routes
 from app.web.decide import DecideFirst
-from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
 from app.web.health import Health, no_events
 from app.web.inbox import inbox_routes
 from app.web.limits import AsgiApp
@@ -79,7 +77,7 @@ async def service(
     """
     meter = PrometheusMeter()
     ring = KeyRing(read_secret_keys(revealed(settings.secret_keys)))
-    keys = ApiKeys(api_key_entries(settings))
+    keys = BearerKeys(ApiKeys(api_key_entries(settings)))
     channel = make_channel(settings)
     function = _Signoff()
     async with AsyncExitStack() as stack:
@@ -114,7 +112,7 @@ async def service(
             # Stopped first: the function that its workflows call must still be there.
             stack.push_async_callback(engine.stop)
         app = create_app(
-            ApprovalsApi(approvals, keys), pages, callbacks, store, meter, inbox, engine
+            ApprovalsApi(approvals, keys.check), pages, callbacks, store, meter, inbox, engine
         )
         yield Running(_sites(settings, app, engine, Border(meter, lines), stop), engine)
 
@@ -147,10 +145,6 @@ def create_app(
     engine: Engine | None = None,
 ) -> AsgiApp:
     """The service as one ASGI application."""
-    # FastAPI's own pages would tell strangers what there is to try.
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.include_router(api.router())
-    app.router.routes.extend(callback_routes(callbacks, api.authorize))
     health = Health(
         store=store,
         probe=store.probe,
@@ -160,13 +154,12 @@ def create_app(
         authorize=_allow if inbox else api.authorize,
         events=engine.event_backlogs if engine else no_events,
     )
-    app.router.routes.extend(health.routes())
-    if inbox is not None:
-        app.router.routes.extend(inbox_routes(inbox))
-    app.add_exception_handler(SignoffError, on_signoff_error)
-    app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_exception_handler(Exception, on_unexpected)
-    return DecideFirst(pages, app)
+    routes = [
+        *callback_routes(callbacks, api.authorize),
+        *health.routes(),
+        *(inbox_routes(inbox) if inbox else ()),
+    ]
+    return DecideFirst(pages, application([api.router()], routes))
 
 
 def callback_switches(settings: Settings) -> Switches:

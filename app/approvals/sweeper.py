@@ -64,11 +64,17 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One round."""
+        self._wake.clear()
         now = self._clock()
         await self._step("expiry", self._expire, now)  # may owe answers
         await self._step("owed answers", self._deliver, now)
         await self._step("mails", self._nudge, now)
         await self._step("audit digests", self._sign, now)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last round had less room than there was to do."""
+        return self._wake.is_set()
 
     async def recover(self) -> None:
         """Take over what a crashed process of ours held, if nobody else can be holding it."""
@@ -84,7 +90,6 @@ class Sweeper:
                     await self._wake.wait()
             except TimeoutError:
                 continue
-            self._wake.clear()
 
     async def _step(
         self, what: str, step: Callable[[datetime], Awaitable[None]], now: datetime

@@ -1,17 +1,20 @@
 """The JSON API of approvals: mint, list, read, revoke, resend, audit."""
 
 import re
+from collections.abc import Callable
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.approvals.api_keys import ApiKeys
 from app.approvals.model import Approval, ApprovalView, Person
 from app.approvals.service import ApprovalService
 from app.clock import iso
-from app.errors import BadRequest, Unauthorized, UnknownApproval
+from app.errors import BadRequest, UnknownApproval
 from app.strict_json import Json, NotJson, dumps, loads
+
+#: who makes a request, as far as it may be known; Unauthorized if it is not allowed
+Authorize = Callable[[Request], str]
 
 DEFAULT_PAGE = 50
 _ID = re.compile(r"^[a-z2-7]{26}$")
@@ -19,11 +22,11 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class ApprovalsApi:
-    """The routes under ``/approvals``; each needs an API key."""
+    """The routes under ``/approvals``; each is for callers that *authorize* lets in."""
 
-    def __init__(self, service: ApprovalService, keys: ApiKeys) -> None:
+    def __init__(self, service: ApprovalService, authorize: Authorize) -> None:
         self.service = service
-        self.keys = keys
+        self.authorize = authorize
 
     def router(self) -> APIRouter:
         """The routes, ready to be included."""
@@ -84,17 +87,6 @@ class ApprovalsApi:
         self.authorize(request)
         trail = await self.service.audit(_known(approval_id))
         return _answer({"entries": list(trail.entries), "verified": trail.verified})
-
-    def authorize(self, request: Request) -> str:
-        """The id of the API key that the request carries.
-
-        Raises:
-            Unauthorized: it carries none, or not one of ours.
-        """
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized()
-        return self.keys.check(key.strip())
 
 
 def approval_json(view: ApprovalView) -> Json:

@@ -20,6 +20,7 @@ from app.approvals.function import SignoffFunction
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.errors import SignoffError
 from app.web.approvals import ApprovalsApi
+from app.web.bearer import BearerKeys
 from app.web.compat import callback_routes
 from app.web.errors import on_signoff_error
 from app.web.limits import Limits
@@ -146,7 +147,8 @@ def _client(endpoint: str) -> Any:
 
 
 def _app(world: World, callbacks: Callbacks, key: str) -> Any:
-    api = ApprovalsApi(world.service, ApiKeys((api_key_entry(key),)))
+    keys = BearerKeys(ApiKeys((api_key_entry(key),)))
+    api = ApprovalsApi(world.service, keys.check)
     app = FastAPI(openapi_url=None)
     app.include_router(api.router())
     app.router.routes.extend(callback_routes(callbacks, api.authorize))
