@@ -195,7 +195,7 @@ async def live(story: Story, acts: Sequence[tuple[str, int]]) -> None:
     await story.driver.stop()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     definitions(),
     st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 99)), min_size=4, max_size=14),

@@ -1,7 +1,9 @@
 """Much work in one execution is done in slices, and is still one history."""
 
+import pytest
+
+from app.engine import tree
 from app.engine.step import SLICE
-from app.engine.tree import MAX_FRAMES
 from tests.engine.driving import Driver, only
 
 
@@ -76,16 +78,17 @@ async def test_another_execution_is_served_between_slices(driver: Driver) -> Non
     assert await driver.status(looping["executionArn"]) == "FAILED"
 
 
-async def test_retries_of_a_wide_map_do_not_use_up_the_frames(driver: Driver) -> None:
+async def test_retries_of_a_wide_map_do_not_use_up_the_frames(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The iterations of an attempt that failed leave their numbers to the next attempt."""
-    tried = 45
-    retry = {"ErrorEquals": ["E"], "MaxAttempts": tried, "IntervalSeconds": 1, "BackoffRate": 1}
+    monkeypatch.setattr(tree, "MAX_FRAMES", 150)
+    retry = {"ErrorEquals": ["E"], "MaxAttempts": 5, "IntervalSeconds": 1, "BackoffRate": 1}
     processor = {"StartAt": "Bad", "States": {"Bad": {"Type": "Fail", "Error": "E"}}}
     wide = {"Type": "Map", "MaxConcurrency": 1, "Retry": [retry], "End": True}
-    arn = await driver.run(only(wide | {"ItemProcessor": processor}), [0] * 3_000)
+    arn = await driver.run(only(wide | {"ItemProcessor": processor}), [0] * 100)
 
-    for _ in range(tried):
+    for _ in range(5):
         await driver.pass_time(1)
 
-    described = await driver.describe(arn)
-    assert (described["error"], tried * 3_000 > MAX_FRAMES) == ("E", True)
+    assert (await driver.describe(arn))["error"] == "E"
