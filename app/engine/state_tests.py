@@ -26,6 +26,7 @@ from app.engine.payload import Payload
 from app.engine.requests import execution_input
 from app.engine.resource import Family, Pattern
 from app.engine.resources import Resources, supports
+from app.engine.resources.tracing import traced
 from app.engine.retry import first_match
 from app.engine.starting import MAX_EXPRESS_MS
 from app.engine.states import Call, Parallel, Proceed, Raise, State, Task, Want
@@ -111,9 +112,12 @@ class StateTests:
             failed_iterations,
             now_ms + MAX_EXPRESS_MS,
         )
-        answer = await self._run(test)
+        with traced(reveals=reveal_secrets) as trace:
+            answer = await self._run(test)
         if inspection_level == "INFO":
             return answer
+        if inspection_level == "TRACE":
+            test.inspection.seen |= trace.shown
         return answer | {"inspectionData": test.inspection.seen}
 
     async def _run(self, test: _Test) -> dict[str, Json]:

@@ -17,6 +17,7 @@ from app.engine.resources.clients import NotCalled
 from app.engine.resources.connections import Authorization, Connections
 from app.engine.resources.connector import Accepted, Surroundings, unusable
 from app.engine.resources.outbound import METHODS, Outbound, is_loopback, pairs
+from app.engine.resources.tracing import TRACE, Trace
 from app.strict_json import Json
 
 log = logging.getLogger(__name__)
@@ -96,15 +97,27 @@ class HttpConnector:
             raise unusable(dispatch.arguments, str(exc)) from exc
         query = [*pairs(given.get("QueryParameters")), *authorization.query]
         url, method = given["ApiEndpoint"], given["Method"]
+        trace = TRACE.get()
+        if trace is not None:
+            self._note(trace, given, authorization if trace.reveals else Authorization())
         try:
             answer = await self._outbound.send(method, url, list(headers.items()), query, content)
         except NotCalled as exc:
             raise StateFailure(SOCKET, exc.message) from exc
+        if trace is not None:
+            trace.answered(urlsplit(url).scheme, answer)
         if not answer.well:
             raise StateFailure(
                 f"States.Http.StatusCode.{answer.status}", answer.text or answer.reason
             )
         return answer.shown()
+
+    def _note(self, trace: Trace, given: Mapping[str, Json], shown: Authorization) -> None:
+        headers = _headers(given, shown, self._region)
+        content = _content(given, shown, headers)
+        query = [*pairs(given.get("QueryParameters")), *shown.query]
+        url, method = given["ApiEndpoint"], given["Method"]
+        trace.sent(method, url, list(headers.items()), query, content)
 
     async def _authorization(self, given: Mapping[str, Json], dispatch: Dispatch) -> Authorization:
         arn = _connection(given)

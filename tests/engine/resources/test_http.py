@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.strict_json import Json
-from tests.engine.driving import Driver, only
+from tests.engine.driving import ROLE, Driver, only
 
 Aws = Callable[[str], Any]
 
@@ -345,3 +345,22 @@ async def test_an_api_that_refuses_fails_the_task(
 
     assert described["error"] == error
     assert described["cause"].startswith(cause)
+
+
+async def test_a_test_of_the_state_shows_the_exchange(driver: Driver, url: str) -> None:
+    """With TRACE: what was sent, and what came back."""
+    state = request(f"{url}/text", "POST", RequestBody={"n": 1}, QueryParameters={"a": "b c"})
+    members = {"definition": json.dumps(state), "roleArn": ROLE, "inspectionLevel": "TRACE"}
+
+    seen = (await driver.call("TestState", **members))["inspectionData"]
+
+    assert seen["request"] == {
+        "protocol": "http",
+        "method": "POST",
+        "url": f"{url}/text?a=b+c",
+        "headers": "[User-Agent: Amazon|StepFunctions|HttpInvoke|us-east-1, "
+        "Range: bytes=0-262144, Content-Type: application/json]",
+        "body": '{"n":1}',
+    }
+    assert (seen["response"]["protocol"], seen["response"]["statusCode"]) == ("http", "200")
+    assert seen["response"]["body"]
