@@ -111,6 +111,8 @@ class Connection:
             answer = _read(stream.reader)
         except (OSError, ValueError) as exc:
             stream.close()
+            # A server that ended has forgotten the others too: the next call has a new one.
+            self.close()
             raise NoAnswer(type(exc).__name__) from exc
         if answer.headers.get("connection", "").lower() == "close":
             stream.close()
@@ -121,16 +123,20 @@ class Connection:
 
     def close(self) -> None:
         """Hang up all idle connections. A later `post` connects again."""
-        while self._idle:
-            self._idle.pop().close()
+        while (stream := self._pop()) is not None:
+            stream.close()
 
     def _take(self) -> _Stream | None:
         """An idle connection that is fresh enough to be trusted."""
-        while self._idle:
-            stream = self._idle.pop()
+        while (stream := self._pop()) is not None:
             if 0 <= self._clock() - stream.used_at < MAX_IDLE_S:
                 return stream
             stream.close()
+        return None
+
+    def _pop(self) -> _Stream | None:
+        with suppress(IndexError):  # another thread may have taken the last one just now
+            return self._idle.pop()
         return None
 
     def _open(self) -> _Stream:

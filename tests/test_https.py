@@ -156,6 +156,23 @@ def test_a_connection_that_rested_is_not_trusted(serve: Callable[..., Server]) -
     assert server.connections == 2
 
 
+def test_after_a_dead_connection_the_next_call_has_a_new_one(
+    serve: Callable[..., Server],
+) -> None:
+    """However many were kept: a server that ended has forgotten them all."""
+    server = serve(OK)
+    with closing(Connection(server.url)) as connection:
+        kept = [connection._open() for _ in range(3)]
+        connection._idle.extend(kept)
+        for stream in kept:
+            stream.socket.shutdown(socket.SHUT_RDWR)
+
+        with pytest.raises(NoAnswer):
+            connection.post("/", {}, b"")
+
+        assert connection.post("/", {}, b"").status == 200
+
+
 def test_a_server_may_want_no_second_call(serve: Callable[..., Server]) -> None:
     """Connection: close is believed."""
     last = OK.replace(b"X-Thing:  a", b"Connection: close")

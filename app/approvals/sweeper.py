@@ -23,6 +23,7 @@ EVERY_S = 1.0
 MAX_RUNNING = 64  #: attempts of the sweeper under way at once; more are not claimed
 EXPIRE_BATCH = 200
 DIGEST_EVERY = timedelta(hours=1)
+DIGEST_LOOK_EVERY = timedelta(seconds=30)  #: counting them each second would be most of the work
 DIGEST_ENTRIES = 2_000  #: so many unsigned entries do not wait for the hour
 
 
@@ -48,6 +49,7 @@ class Sweeper:
         self._alone = alone
         self._wake = asyncio.Event()
         self._running = 0  # attempts that this sweeper began
+        self._looked_at: datetime | None = None  # for entries to sign
         self._more = False  # more may be due than there was room for
         self._task: asyncio.Task[None] | None = None
 
@@ -138,6 +140,9 @@ class Sweeper:
             self._service.on_mail_queued()
 
     async def _sign(self, now: datetime) -> None:
+        if self._looked_at is not None and now - self._looked_at < DIGEST_LOOK_EVERY:
+            return
+        self._looked_at = now
         unsigned, last = await self._store.unsigned_entries()
         late = unsigned > 0 and (last is None or now - last >= DIGEST_EVERY)
         if late or unsigned >= DIGEST_ENTRIES:

@@ -129,10 +129,12 @@ class Table:
             batch, left = left[:_BATCH], left[_BATCH:]
             wanted = {self.name: {"Keys": batch, "ConsistentRead": True}}
             answer = self._read("BatchGetItem", {"RequestItems": wanted})
-            for wire in answer["Responses"].get(self.name, ()):
-                item = from_wire_item(wire)
+            [wires] = answer["Responses"].values() or ((),)
+            for item in map(from_wire_item, wires):
                 found[Key(item["pk"], item["sk"])] = item
-            missed = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            missed = [
+                key for table in answer.get("UnprocessedKeys", {}).values() for key in table["Keys"]
+            ]
             if missed:  # throttled, or more than one answer holds
                 self._wait(ends, PAUSE_S)
             left += missed
