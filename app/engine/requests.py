@@ -25,6 +25,8 @@ from app.strict_json import Json
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1_000
 MAX_NAME_CHARS = 80
+SHOWN_CHARS = 4_096  #: of a value, in a message; more than any name, ARN or page token may have
+ASCII = r"\p{ASCII}*"
 ALIAS_NAME = r"^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$"
 
 #: what AWS allows in no name
@@ -40,7 +42,7 @@ def check_name(name: str) -> None:
         InvalidName
     """
     if not 1 <= len(name) <= MAX_NAME_CHARS or FORBIDDEN.search(name):
-        raise InvalidName(f"Invalid Name: '{name[:300]}'")
+        raise InvalidName(f"Invalid Name: '{name[:SHOWN_CHARS]}'")
 
 
 def default_name(now_ms: int) -> str:
@@ -136,13 +138,16 @@ class Member:
     pattern: str | None = None
     items: "Mapping[str, Member] | None" = None  #: of a structure, or a list of structures
     item_type: str = ""  #: AWS's name of such a structure
+    each: "Member | None" = None  #: what is in a list of texts
 
     def shown(self, value: Json) -> str:
         """*value* as AWS writes it into a message."""
         if self.sensitive:
             return "Value"
+        if self.each is not None:
+            return f"Value '[{', '.join(map(str, value))[:SHOWN_CHARS]}]'"
         if self.items is None:
-            return f"Value '{str(value)[:300]}'"
+            return f"Value '{str(value)[:SHOWN_CHARS]}'"
         items = (", ".join(f"{name}={item.get(name)}" for name in self.items) for item in value)
         return f"Value '[{', '.join(f'{self.item_type}({item})' for item in items)}]'"
 
@@ -155,8 +160,22 @@ class Member:
             yield f"Member must have {what} less than or equal to {self.most}"
         if self.values and value not in self.values:
             yield f"Member must satisfy enum value set: [{', '.join(self.values)}]"
-        if self.pattern is not None and not re.search(self.pattern, value):
+        if self.pattern is not None and not _matches(self.pattern, value):
             yield f"Member must satisfy regular expression pattern: {self.pattern}"
+        if self.each is not None and any(
+            fault for item in value for fault in self.each.faults(item)
+        ):
+            # The greatest first, as AWS has them.
+            yield (
+                "Member must satisfy constraint: "
+                f"[Member must have length less than or equal to {self.each.most}, "
+                f"Member must have length greater than or equal to {self.each.least}]"
+            )
+
+
+def _matches(pattern: str, value: str) -> bool:
+    # Python's expressions have no such class.
+    return value.isascii() if pattern == ASCII else re.fullmatch(pattern, value) is not None
 
 
 def _length(value: Json) -> int:
@@ -180,7 +199,8 @@ _ERROR = _text(256, sensitive=True)
 _CAUSE = _text(32_768, sensitive=True)
 _TOKEN = _text(2_048, 1, required=True, sensitive=True)
 _PAGE = Member(int, 0, MAX_PAGE)
-_PAGE_TOKEN = _text(1_024, 1, sensitive=True)
+_TRACE_HEADER = Member(str, 0, 256, pattern=ASCII)
+_PAGE_TOKEN = _text(1_024, 1)
 _TYPE = _one_of("STANDARD", "EXPRESS")
 _INCLUDED = _one_of("ALL_DATA", "METADATA_ONLY")
 # In AWS's order.
@@ -208,7 +228,7 @@ _STATE_CONFIGURATION = Member(
     dict,
     items={
         "retrierRetryCount": _COUNT,
-        "errorCausedByState": _NAME,
+        "errorCausedByState": replace(_NAME, sensitive=True),
         "mapIterationFailureCount": _COUNT,
         "mapItemReaderData": _DATA,
     },
@@ -262,7 +282,8 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
     "DeleteStateMachine": {"stateMachineArn": _ARN},
     "ListStateMachines": {"maxResults": _PAGE, "nextToken": _PAGE_TOKEN},
     "ValidateStateMachineDefinition": {
-        "definition": _text(1_048_576, 1, required=True, sensitive=True),
+        # An empty one gets a diagnostic.
+        "definition": _text(1_048_576, required=True, sensitive=True),
         "type": _TYPE,
         "severity": _one_of("ERROR", "WARNING"),
         "maxResults": Member(int, 0, 100),
@@ -271,13 +292,13 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "stateMachineArn": _ARN,
         "name": _NAME,
         "input": _DATA,
-        "traceHeader": _text(256),
+        "traceHeader": _TRACE_HEADER,
     },
     "StartSyncExecution": {
         "stateMachineArn": _ARN,
         "name": _NAME,
         "input": _DATA,
-        "traceHeader": _text(256),
+        "traceHeader": _TRACE_HEADER,
         "includedData": _INCLUDED,
     },
     "TestState": {
@@ -299,12 +320,12 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "statusFilter": _STATUS,
         "redriveFilter": _one_of("REDRIVEN", "NOT_REDRIVEN"),
         "maxResults": _PAGE,
-        "nextToken": _text(3_096, 1, sensitive=True),
+        "nextToken": _text(3_096, 1),
     },
     "StopExecution": {"executionArn": _ARN, "error": _ERROR, "cause": _CAUSE},
     "RedriveExecution": {
         "executionArn": _ARN,
-        "clientToken": Member(str, 1, 64, pattern="^[!-~]+$"),
+        "clientToken": Member(str, 1, 64, pattern="[!-~]+"),
     },
     "GetExecutionHistory": {
         "executionArn": _ARN,
@@ -338,7 +359,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
     "GetActivityTask": {"activityArn": _ARN, "workerName": _NAME},
     "PublishStateMachineVersion": {
         "stateMachineArn": _ARN,
-        "revisionId": _text(256),
+        "revisionId": Member(str),
         "description": _DESCRIPTION,
     },
     "ListStateMachineVersions": {
@@ -365,7 +386,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
         "nextToken": _PAGE_TOKEN,
     },
     "TagResource": {"resourceArn": _ARN, "tags": replace(_TAGS, required=True)},
-    "UntagResource": {"resourceArn": _ARN, "tagKeys": Member(list, required=True)},
+    "UntagResource": {"resourceArn": _ARN, "tagKeys": Member(list, required=True, each=_TAG_KEY)},
     "ListTagsForResource": {"resourceArn": _ARN},
 }
 
@@ -396,13 +417,20 @@ def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
         if member.required:
             yield f"Value at '{name}' failed to satisfy constraint: Member must not be null"
         return
-    kind = int | float if member.kind is float else member.kind
-    if not isinstance(value, kind) or (isinstance(value, bool) and member.kind is not bool):
-        raise SerializationException(f"The value of '{name}' is of the wrong type.")
+    _check_type(name, member, value)
+    if member.each is not None:
+        for item in value:
+            _check_type(f"{name}.member", member.each, item)
     within = _items_faults(name, member.items, value) if member.items is not None else []
     for fault in member.faults(value):
         yield f"{member.shown(value)} at '{name}' failed to satisfy constraint: {fault}"
     yield from within
+
+
+def _check_type(name: str, member: Member, value: Json) -> None:
+    kind = int | float if member.kind is float else member.kind
+    if not isinstance(value, kind) or (isinstance(value, bool) and member.kind is not bool):
+        raise SerializationException(f"The value of '{name}' is of the wrong type.")
 
 
 def _items_faults(name: str, members: Mapping[str, Member], items: Json) -> list[str]:

@@ -286,7 +286,10 @@ async def test_a_definition_is_validated_without_being_stored(driver: Driver) ->
     fine = await driver.engine.validate_state_machine_definition(definition=json.dumps(ONE))
     bad = await driver.engine.validate_state_machine_definition(definition=text, max_results=2)
 
+    empty = await driver.call("ValidateStateMachineDefinition", definition="")
+
     assert fine == {"result": "OK", "diagnostics": [], "truncated": False}
+    assert empty["diagnostics"][0]["message"] == "Definition must be a valid JSON object"
     assert bad == {
         "result": "FAIL",
         "diagnostics": [

@@ -1,9 +1,17 @@
 """Tags: set, replaced, taken, listed; on state machines and activities."""
 
+from functools import partial
+
 import pytest
 
 from app.engine.tags import MAX_TAGS
-from app.errors import InvalidArn, ResourceNotFound, TooManyTags, ValidationException
+from app.errors import (
+    InvalidArn,
+    ResourceNotFound,
+    SerializationException,
+    TooManyTags,
+    ValidationException,
+)
 from app.strict_json import Json
 from tests.engine.driving import Driver, only
 
@@ -81,4 +89,21 @@ async def test_a_tag_that_breaks_a_constraint_is_named_by_its_place(driver: Driv
     assert caught.value.message == (
         "1 validation error detected: Value '' at 'tags.2.member.key' failed to satisfy "
         "constraint: Member must have length greater than or equal to 1"
+    )
+
+
+async def test_a_key_to_take_breaks_the_same_constraints(driver: Driver) -> None:
+    """AWS names both for a list of texts; what is no text is no list of keys."""
+    arn = await driver.machine(DEFINITION)
+    call = partial(driver.call, "UntagResource", resourceArn=arn)
+
+    with pytest.raises(ValidationException) as caught:
+        await call(tagKeys=["a", ""])
+    with pytest.raises(SerializationException):
+        await call(tagKeys=[1])
+
+    assert caught.value.message == (
+        "1 validation error detected: Value '[a, ]' at 'tagKeys' failed to satisfy constraint: "
+        "Member must satisfy constraint: [Member must have length less than or equal to 128, "
+        "Member must have length greater than or equal to 1]"
     )

@@ -208,6 +208,24 @@ def test_errors_are_boto3s_own_classes(client: Any) -> None:
             "constraint: Member must have value less than or equal to 1000",
         ),
         (
+            "list_activities",
+            {"nextToken": "x" * 1025},
+            f"1 validation error detected: Value '{'x' * 1025}' at 'nextToken' failed to satisfy "
+            "constraint: Member must have length less than or equal to 1024",
+        ),
+        (
+            "start_execution",
+            {"stateMachineArn": ARN + "x", "traceHeader": "é"},
+            "1 validation error detected: Value 'é' at 'traceHeader' failed to satisfy "
+            "constraint: Member must satisfy regular expression pattern: \\p{ASCII}*",
+        ),
+        (
+            "redrive_execution",
+            {"executionArn": ARN + "x", "clientToken": "a b"},
+            "1 validation error detected: Value 'a b' at 'clientToken' failed to satisfy "
+            "constraint: Member must satisfy regular expression pattern: [!-~]+",
+        ),
+        (
             "list_executions",
             {"stateMachineArn": ARN + "x", "statusFilter": "succeeded"},
             "1 validation error detected: Value 'succeeded' at 'statusFilter' failed to satisfy "
