@@ -9,9 +9,12 @@ import pytest
 from botocore.config import Config
 
 from app.approvals.model import State
+from app.approvals.store.dynamodb.running import InThreads
 from app.approvals.targets import Target, TargetBusy, TargetRefused, TaskGone
 from app.approvals.targets.embedded import EmbeddedTarget
+from app.approvals.targets.signed_stepfunctions import SignedStepFunctionsTarget
 from app.approvals.targets.stepfunctions import StepFunctionsTarget
+from app.aws_json import STEP_FUNCTIONS, AwsJsonClient, Credentials
 from tests.approvals.targets.sfn_server import serving
 from tests.approvals.workflow import Fault, Workflow
 from tests.approvals.world import mint_body, open_world
@@ -42,9 +45,27 @@ async def aws(workflow: Workflow) -> AsyncIterator[Target]:
         target.close()
 
 
+@asynccontextmanager
+async def signed(workflow: Workflow) -> AsyncIterator[Target]:
+    """The workflow over HTTP, without boto3."""
+    async with serving(workflow) as endpoint:
+        run = InThreads(4)
+        client = AwsJsonClient(
+            STEP_FUNCTIONS,
+            region="us-east-1",
+            credentials=lambda: Credentials("test", "test", None),
+            endpoint=endpoint,
+        )
+        target = SignedStepFunctionsTarget(client, run)
+        yield target
+        target.close()
+        run.close()
+
+
 TARGETS: dict[str, Callable[[Workflow], AbstractAsyncContextManager[Target]]] = {
     "embedded": embedded,
     "aws": aws,
+    "aws, signed": signed,
 }
 
 

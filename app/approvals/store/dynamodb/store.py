@@ -10,9 +10,8 @@ from app.approvals.store.dynamodb.approval_items import ApprovalItems
 from app.approvals.store.dynamodb.audit_items import AuditItems
 from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.mail_items import MailItems
-from app.approvals.store.dynamodb.table import ConditionFailed, Table
+from app.approvals.store.dynamodb.table import ConditionFailed, Table, open_table
 from app.approvals.store.dynamodb.wire import Item, Put, Update
-from app.aws_json import DYNAMODB, AwsJsonClient, find_credentials, find_region
 
 if TYPE_CHECKING:
     from app.approvals.store import Wraps
@@ -31,14 +30,7 @@ class DynamoStore(ApprovalItems, MailItems, AuditItems):
         Raises:
             StartRefused: there is no region, or there are no credentials.
         """
-        client = AwsJsonClient(
-            DYNAMODB,
-            region=find_region(),
-            credentials=find_credentials(),
-            connect_s=1.0,
-            read_s=3.0,
-        )
-        return cls(Table(client, name), run or InPlace())
+        return cls(open_table(name), run or InPlace())
 
     @property
     def table(self) -> Table:

@@ -24,7 +24,14 @@ from app.approvals.store.dynamodb.wire import (
     query,
     transaction,
 )
-from app.aws_json import AwsRefused, AwsSilent
+from app.aws_json import (
+    DYNAMODB,
+    AwsJsonClient,
+    AwsRefused,
+    AwsSilent,
+    find_credentials,
+    find_region,
+)
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from app.strict_json import Json
 
@@ -233,6 +240,22 @@ class Table:
         if self._monotonic() + pause_s > ends:
             raise StoreUnavailable()
         self._sleep(random.uniform(0, pause_s))  # noqa: S311  # spreads, keeps no secret
+
+
+def open_table(name: str) -> Table:
+    """The table called *name*, by the standard AWS variables.
+
+    Raises:
+        StartRefused: there is no region, or there are no credentials.
+    """
+    client = AwsJsonClient(
+        DYNAMODB,
+        region=find_region(),
+        credentials=find_credentials(),
+        connect_s=1.0,
+        read_s=3.0,
+    )
+    return Table(client, name)
 
 
 def _why_later(refusal: AwsRefused, operation: str, *, after_silence: bool) -> str:
