@@ -1,0 +1,175 @@
+"""What the functions with mail are made of, kept between events.
+
+It is built by the first event and anew every few minutes, so that rotated secret keys are used
+without a deployment. One event at a time: an environment of Lambda has no other.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import cached_property
+from time import monotonic
+from typing import Any, TypeVar
+
+from jinja2 import Environment
+
+from app.approvals.compat_http import Callbacks
+from app.approvals.compat_link import Switches
+from app.approvals.keyring import KeyRing
+from app.approvals.language import Languages
+from app.approvals.language_files import load_languages
+from app.approvals.links import LinkSigner
+from app.approvals.messages import MailWriter
+from app.approvals.mime import Mailbox
+from app.approvals.outbox import MailWorker
+from app.approvals.page_frame import PageFrame
+from app.approvals.seal import open_sealer
+from app.approvals.service import ApprovalService
+from app.approvals.store.dynamodb.running import InThreads
+from app.approvals.store.dynamodb.store import DynamoStore
+from app.approvals.sweeper import Sweeper
+from app.aws_lambda.channel import open_channel
+from app.aws_lambda.options import Options, read_options
+from app.aws_lambda.stepfunctions import TARGET, stepfunctions_target
+from app.clock import utc_now
+from app.logs import configure_logs
+from app.secrets_source import read_secret_keys
+from app.templating import environment
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+KEYS_LIVE_S = 300.0
+#: what is left of an invocation for the answer, whatever is sent meanwhile
+SPARE_S = 2.0
+#: somebody waits for the answer of a mint; mails that take longer are the sweeper's
+MAIL_S = 10.0
+DELIVERIES = 16  #: at the same time
+
+
+class Parts:
+    """Everything under one reading of the secret keys."""
+
+    def __init__(
+        self, options: Options, ring: KeyRing, store: DynamoStore, service: ApprovalService
+    ) -> None:
+        self._options = options
+        self._ring = ring
+        self.store = store
+        self.service = service
+        self.read_at = monotonic()
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """What does what is due, but for mails."""
+        return Sweeper(service=self.service, store=self.store, ring=self._ring)
+
+    @cached_property
+    def mails(self) -> MailWorker:
+        """What sends mails.
+
+        Raises:
+            StartRefused: there is no way out for them.
+        """
+        writer = MailWriter(
+            self._templates,
+            self._languages,
+            mail_from=Mailbox.parse(self._options.mail_from),
+            link=self.service.link,
+        )
+        channel = open_channel(self._options)
+        return MailWorker(store=self.store, writer=writer, channel=channel)
+
+    @cached_property
+    def callbacks(self) -> Callbacks:
+        """The sfn-callback-urls API."""
+        options = self._options
+        return Callbacks(
+            service=self.service,
+            links=LinkSigner(self._ring, options.base_url),
+            frame=PageFrame(self._templates),
+            languages=self._languages,
+            switches=Switches(
+                output_parameters=options.enable_output_parameters,
+                post_actions=options.enable_post_actions,
+                get_applies=options.callback_get == "apply",
+            ),
+            base_url=options.base_url,
+            clock=utc_now,
+        )
+
+    @cached_property
+    def _templates(self) -> Environment:
+        return environment()
+
+    @cached_property
+    def _languages(self) -> Languages:
+        return load_languages(None, self._options.time_zone, self._options.language)
+
+
+class Invocations:
+    """Runs the events of one environment, one after the other."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._parts: Parts | None = None
+        self._queued = False
+
+    def run(self, work: Callable[[Parts], Awaitable[T]], context: Any) -> T:
+        """The result of *work*; mails that it queued are on their way, or the sweeper's.
+
+        Raises:
+            StartRefused: the options or the secret keys cannot be used.
+        """
+        options = read_options()
+        lines = configure_logs(options.log_level, sys.stdout)
+        try:
+            return self._runner.run(self._work(work, options, context))
+        finally:
+            lines.flush()
+
+    async def _work(
+        self, work: Callable[[Parts], Awaitable[T]], options: Options, context: Any
+    ) -> T:
+        parts = await self._current(options)
+        self._queued = False
+        result = await work(parts)
+        if self._queued:
+            await send_mails(parts, min(MAIL_S, left_s(context)))
+        return result
+
+    async def _current(self, options: Options) -> Parts:
+        if self._parts is None or monotonic() - self._parts.read_at >= KEYS_LIVE_S:
+            self._parts = await self._built(options)
+        return self._parts
+
+    async def _built(self, options: Options) -> Parts:
+        ring = KeyRing(read_secret_keys(options.secret_keys))
+        store = DynamoStore.open(options.table)
+        service = ApprovalService(
+            store=store,
+            targets={TARGET: stepfunctions_target(InThreads(DELIVERIES))},
+            links=LinkSigner(ring, options.base_url),
+            sealer=await open_sealer(ring, store),
+            default_expires_in=options.default_expires_in,
+        )
+        service.on_mail_queued = self._note_mail
+        return Parts(options, ring, store, service)
+
+    def _note_mail(self) -> None:
+        self._queued = True
+
+
+async def send_mails(parts: Parts, seconds: float) -> None:
+    """Send what is due; what takes longer than *seconds* comes back when its lease ends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await parts.mails.send_due()
+
+
+def left_s(context: Any) -> float:
+    """Seconds that this invocation may still work."""
+    return float(context.get_remaining_time_in_millis()) / 1000 - SPARE_S

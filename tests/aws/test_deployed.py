@@ -1,0 +1,464 @@
+"""The built functions, under Lambda's own runtime, do what the service does anywhere else.
+
+API Gateway's events are routed as the template says. DynamoDB, SES and Secrets Manager are moto,
+Step Functions is the bundled engine; the functions are what `sam build` made.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from email import message_from_bytes
+from email.message import Message
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+
+from app.strict_json import Json, dumps, loads
+from tests.aws.cloud import Fault
+from tests.aws.functions import FunctionError
+from tests.aws.stack import BASE_URL, CALLER, Response, Stack
+from tests.aws.tools import REPOSITORY, needs_tools
+
+pytestmark = [pytest.mark.aws, needs_tools]
+
+WORKFLOW = (REPOSITORY / "examples" / "approval" / "workflow.asl.json").read_text()
+INPUT = loads((REPOSITORY / "examples" / "approval" / "input.json").read_text())
+ROLE = "arn:aws:iam::123456789012:role/workflow"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+PATIENCE_S = 20.0
+WRITE = "TransactWriteItems"
+
+_names = (f"run-{number}" for number in count())
+
+
+@pytest.fixture(autouse=True)
+def calm(stack: Stack) -> Iterator[None]:
+    """No fault is left over, and no environment that a test has changed."""
+    yield
+    stack.cloud.faults.clear()
+
+
+@pytest.fixture
+def machine(stack: Stack) -> str:
+    """The example's state machine; its ARN."""
+    definition = WORKFLOW.replace("${SignoffFunction}", stack_function(stack))
+    made = states(stack).create_state_machine(
+        name=f"approval-{next(_names)}", definition=definition, roleArn=ROLE
+    )
+    return str(made["stateMachineArn"])
+
+
+def stack_function(stack: Stack) -> str:
+    """The function's ARN, as the output of the template has it."""
+    return "arn:aws:lambda:us-east-1:123456789012:function:SignoffFunction"
+
+
+def states(stack: Stack) -> Any:
+    """Step Functions, as anybody reaches it."""
+    return stack.client("stepfunctions")
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """What *what* returns, once that is something."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found = what()
+        if found or time.monotonic() > deadline:
+            assert found
+            return found
+        time.sleep(0.05)
+
+
+def started(stack: Stack, machine: str) -> tuple[str, str]:
+    """A new execution that waits for its approval, and the path of its approve link."""
+    before = len(stack.cloud.mails())
+    run = states(stack).start_execution(
+        stateMachineArn=machine, name=next(_names), input=dumps(INPUT).decode()
+    )
+    until(lambda: len(stack.cloud.mails()) > before)
+    return str(run["executionArn"]), links(mail(stack))["approve"]
+
+
+def mail(stack: Stack) -> Message:
+    """The newest mail."""
+    return message_from_bytes(stack.cloud.mails()[-1].raw_data.encode())
+
+
+def links(message: Message) -> dict[str, str]:
+    """The paths of the links in a mail: approve first, as it stands there."""
+    text = next(part for part in message.walk() if part.get_content_type() == "text/plain")
+    content = text.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    found = re.findall(re.escape(BASE_URL) + r"(/d/[\w.-]+)", content.decode())
+    return dict(zip(("approve", "reject"), map(str, found), strict=True))
+
+
+def decide(stack: Stack, path: str, comment: str = "") -> Response:
+    """What the page says to its own form, filled in."""
+    page = stack.request("GET", path)
+    fields = dict(re.findall(r'name="(nonce|decision)"[^>]* value="([^"]+)"', page.text))
+    return stack.request("POST", path, body=urlencode({**fields, "comment": comment}), headers=FORM)
+
+
+def status(stack: Stack, execution: str) -> str:
+    """How the execution is doing."""
+    return str(states(stack).describe_execution(executionArn=execution)["status"])
+
+
+def minted(stack: Stack, token: str) -> Json:
+    """The answer to a mint by direct invocation."""
+    event = {"task_token": token, "title": "Deploy", "recipients": ["marc@example.com"]}
+    return stack.functions["SignoffFunction"].invoke(event)
+
+
+def path_of(answer: Json, action: int = 0) -> str:
+    """The path of a link in the answer to a mint."""
+    return str(urlsplit(answer["links"][action]["url"]).path)
+
+
+def test_a_workflow_asks_somebody_decides_and_it_goes_on(stack: Stack, machine: str) -> None:
+    """The whole way: mint by invocation, mail, page, decision, confirmation."""
+    execution, path = started(stack, machine)
+    assert mail(stack)["To"] == "Marc Weber <marc@example.com>"
+
+    looked = [stack.request("GET", path), stack.request("HEAD", path), stack.request("GET", path)]
+    assert [one.status for one in looked] == [200, 200, 200]
+    assert looked[1].text == ""
+    assert status(stack, execution) == "RUNNING"
+
+    decided = decide(stack, path)
+    assert (decided.status, "Approved by you" in decided.text) == (200, True)
+    until(lambda: status(stack, execution) == "SUCCEEDED")
+
+    assert mail(stack)["To"] == "ana@example.com"
+    output = loads(states(stack).describe_execution(executionArn=execution)["output"])
+    assert output["decision"]["approval"]["by"] == "marc@example.com"
+
+
+def test_a_rejection_is_caught_by_its_name(stack: Stack, machine: str) -> None:
+    """The workflow gets the error that the request names, with the comment as its cause."""
+    execution, approve = started(stack, machine)
+    reject = links(mail(stack))["reject"]
+    assert approve != reject
+
+    assert decide(stack, reject, "Not on a Friday").status == 200
+
+    until(lambda: status(stack, execution) == "SUCCEEDED")
+    output = loads(states(stack).describe_execution(executionArn=execution)["output"])
+    assert output["decision"] == {"Error": "Rejected", "Cause": "Not on a Friday"}
+
+
+def test_one_decision_counts(stack: Stack, machine: str) -> None:
+    """The same again is answered alike, the other one is refused, and both after that too."""
+    execution, approve = started(stack, machine)
+    reject = links(mail(stack))["reject"]
+    page = stack.request("GET", reject)
+
+    first, again = decide(stack, approve), stack.request("GET", approve)
+    other = stack.request("GET", reject)
+
+    assert page.status == first.status == again.status == 200
+    assert other.status == 409
+    until(lambda: status(stack, execution) == "SUCCEEDED")
+
+
+def test_what_is_no_link_is_a_friendly_page(stack: Stack) -> None:
+    """Forged, cut off, mangled, or with another method: never an error, never a decision."""
+    path = path_of(minted(stack, "token-of-mangled-links"))
+
+    assert stack.request("GET", path[:-1]).status == 404
+    assert stack.request("GET", path + "/more").status == 404
+    assert stack.request("GET", path.replace(".", "%2E", 1)).status == 200
+    assert stack.request("PUT", path).status == 405
+    assert stack.request("POST", path, body="x" * 70_000, headers=FORM).status == 413
+    assert stack.request("POST", path, body="{}").status == 415
+    page = stack.request("GET", path)
+    assert page.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_the_json_api_is_for_those_whom_iam_lets_in(stack: Stack) -> None:
+    """API Gateway asks first; the function does not answer unsigned requests either."""
+    answer = minted(stack, "token-of-the-api")
+    path = f"/approvals/{answer['id']}"
+
+    assert stack.request("GET", path).status == 403
+    shown = stack.request("GET", path, caller=CALLER)
+    assert (shown.status, loads(shown.text)["state"]) == (200, "PENDING")
+    revoked = stack.request("POST", f"{path}/revoke", caller=CALLER)
+    assert loads(revoked.text)["state"] == "REVOKED"
+    assert stack.request("GET", path_of(answer)).status == 410
+
+    event = {
+        "version": "2.0",
+        "rawPath": path,
+        "requestContext": {"http": {"method": "GET", "sourceIp": "192.0.2.1"}},
+    }
+    unsigned = stack.functions["ApiFunction"].invoke(event)
+    assert (unsigned["statusCode"], loads(unsigned["body"])["error"]) == (401, "unauthorized")
+
+
+def test_a_mint_over_http_mails_and_answers_201(stack: Stack) -> None:
+    """The same request again is a 200 with the same links, and no second mail."""
+    body = {"task_token": "token-over-http", "title": "Deploy", "recipients": ["marc@example.com"]}
+    json = {"content-type": "application/json"}
+    before = len(stack.cloud.mails())
+
+    first, again = (
+        stack.request("POST", "/approvals", body=dumps(body).decode(), headers=json, caller=CALLER)
+        for _ in range(2)
+    )
+
+    assert (first.status, again.status) == (201, 200)
+    assert loads(first.text)["links"] == loads(again.text)["links"]
+    assert len(stack.cloud.mails()) == before + 1
+
+
+def test_the_callback_urls_work_as_before(stack: Stack) -> None:
+    """sfn-callback-urls' calls: directly, over HTTP, and their links."""
+    actions = [{"name": "approve", "type": "success", "response": {}, "output": {"ok": True}}]
+    call = {"token": "token-of-callback-urls", "actions": actions}
+    json = {"content-type": "application/json"}
+
+    direct = stack.functions["SignoffFunction"].invoke(call)
+    http = stack.request("POST", "/urls", body=dumps(call).decode(), headers=json, caller=CALLER)
+    url = urlsplit(direct["urls"]["approve"])
+
+    assert http.status == 200
+    assert stack.request("POST", "/urls", body="{}", headers=json).status == 403
+    assert url.path == "/respond"
+    page = stack.request("GET", "/respond", query=url.query, headers={"accept": "text/html"})
+    assert (page.status, "<form" in page.text) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("event", "type_", "says"),
+    [
+        ({"title": "Deploy"}, "InvalidApprovalRequest", "task_token"),
+        ({"task_token": "t", "title": "x", "recipients": ["no"]}, "InvalidApprovalRequest", "ecip"),
+        (["no", "request"], "InvalidApprovalRequest", "object"),
+        ("text", "InvalidApprovalRequest", "object"),
+        ({"notify": {"to": []}}, "InvalidApprovalRequest", "to"),
+    ],
+)
+def test_what_is_no_request_is_a_function_error_with_a_name(
+    stack: Stack, event: Json, type_: str, says: str
+) -> None:
+    """State machines catch it by its name; its message says what to mend."""
+    with pytest.raises(FunctionError) as error:
+        stack.functions["SignoffFunction"].invoke(event)
+
+    assert error.value.type == type_
+    assert says in error.value.message
+
+
+def test_a_workflow_catches_a_refused_request_by_name(stack: Stack) -> None:
+    """InvalidApprovalRequest is an error name like any other."""
+    invoke = "arn:aws:states:::lambda:invoke.waitForTaskToken"
+    asks = {
+        "Type": "Task",
+        "Resource": invoke,
+        "Parameters": {
+            "FunctionName": stack_function(stack),
+            "Payload": {"task_token.$": "$$.Task.Token", "title": "Nobody is asked"},
+        },
+        "Catch": [{"ErrorEquals": ["InvalidApprovalRequest"], "Next": "Mended"}],
+        "End": True,
+    }
+    definition = {"StartAt": "Ask", "States": {"Ask": asks, "Mended": {"Type": "Succeed"}}}
+    made = states(stack).create_state_machine(
+        name=next(_names), definition=dumps(definition).decode(), roleArn=ROLE
+    )
+    run = states(stack).start_execution(stateMachineArn=made["stateMachineArn"])["executionArn"]
+
+    until(lambda: status(stack, run) == "SUCCEEDED")
+
+
+def test_lambda_may_retry_an_event(stack: Stack) -> None:
+    """The same event again: the same answer, by a new environment too, and one mail."""
+    before = len(stack.cloud.mails())
+    first = minted(stack, "token-that-comes-twice")
+    stack.functions["SignoffFunction"].stop()
+
+    again = minted(stack, "token-that-comes-twice")
+
+    assert again == first
+    assert len(stack.cloud.mails()) == before + 1
+
+
+def test_the_same_token_for_something_else_is_a_conflict(stack: Stack) -> None:
+    """A state machine can tell it from a request that is wrong in itself."""
+    minted(stack, "token-for-two-things")
+    other = {"task_token": "token-for-two-things", "title": "Other", "recipients": ["a@b.example"]}
+
+    with pytest.raises(FunctionError) as error:
+        stack.functions["SignoffFunction"].invoke(other)
+
+    assert error.value.type == "Conflict"
+
+
+def test_the_sweeper_delivers_what_a_killed_invocation_left_owed(
+    stack: Stack, machine: str
+) -> None:
+    """Killed after the decision was stored: the page says so, and the workflow hears of it."""
+    execution, path = started(stack, machine)
+    click = stack.functions["ClickFunction"]
+    stack.cloud.faults.append(Fault("SendTaskSuccess", hangs=True))
+    click.stop()
+    click.timeout_s = 1  # Lambda ends it while it waits for Step Functions
+    try:
+        with pytest.raises(FunctionError) as ended:
+            decide(stack, path)
+    finally:
+        click.stop()
+        click.timeout_s = 15
+    assert "Task timed out" in ended.value.message
+
+    assert "Approved by you" in stack.request("GET", path).text
+    assert status(stack, execution) == "RUNNING"
+    time_passes(stack)
+    told = stack.functions["SweepFunction"].invoke({})
+
+    assert told == {"OwedAnswers": 0, "OldestOwedSeconds": 0, "NeedsOperator": 0, "QueuedMails": 0}
+    until(lambda: status(stack, execution) == "SUCCEEDED")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(WRITE, "ProvisionedThroughputExceededException")] * 3,
+        [Fault(WRITE, "TransactionInProgressException")] * 2,
+        [Fault(WRITE, lost=True)],
+        [
+            Fault(WRITE, lost=True),
+            Fault(WRITE, "ThrottlingException"),
+        ],
+        [Fault("Query", "ThrottlingException")] * 2,
+        [Fault("SendTaskSuccess", lost=True)],
+    ],
+    ids=["throttled", "conflict", "lost", "lost, throttled", "read throttled", "answer lost"],
+)
+def test_a_click_survives_what_services_do(stack: Stack, machine: str, faults: list[Fault]) -> None:
+    """Throttling, conflicts and lost answers: one decision, told, and the workflow goes on."""
+    execution, path = started(stack, machine)
+    stack.cloud.faults.extend(faults)
+
+    decided = decide(stack, path)
+
+    assert (decided.status, "Approved by you" in decided.text) == (200, True)
+    if status(stack, execution) == "RUNNING":
+        time_passes(stack)
+    stack.functions["SweepFunction"].invoke({})
+    until(lambda: status(stack, execution) == "SUCCEEDED")
+    shown = stack.request("GET", f"/approvals/{path[3:29]}", caller=CALLER)
+    assert loads(shown.text)["state"] == "DELIVERED"
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "AccessDeniedException"])
+def test_what_step_functions_refuses_is_owed_and_told_to_operators(
+    stack: Stack, machine: str, code: str
+) -> None:
+    """Expired credentials, a missing permission: the decision stays, an alarm gets a figure."""
+    execution, path = started(stack, machine)
+    stack.cloud.faults.append(Fault("SendTaskSuccess", code))
+
+    assert "Approved by you" in decide(stack, path).text
+    told = stack.functions["SweepFunction"].invoke({})
+    assert (told["OwedAnswers"], told["NeedsOperator"]) == (1, 1)
+    assert '"Namespace":"Signoff"' in stack.functions["SweepFunction"].logs()
+
+    time_passes(stack)
+    told = stack.functions["SweepFunction"].invoke({})
+    assert (told["OwedAnswers"], told["NeedsOperator"]) == (0, 0)
+    until(lambda: status(stack, execution) == "SUCCEEDED")
+
+
+def test_a_table_that_cannot_be_reached_decides_nothing(stack: Stack) -> None:
+    """The page says that nothing was recorded; later it works."""
+    path = path_of(minted(stack, "token-of-a-lost-table"))
+    stack.cloud.faults.append(Fault("Query", "AccessDeniedException"))
+    stack.functions["ClickFunction"].stop()  # it would remember the approval
+
+    refused = stack.request("GET", path)
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "60")
+    assert stack.request("GET", path).status == 200
+
+
+def test_secret_keys_that_cannot_be_read_decide_nothing(stack: Stack) -> None:
+    """A cold environment without keys answers with a page too."""
+    path = path_of(minted(stack, "token-of-lost-keys"))
+    stack.functions["ClickFunction"].stop()
+    stack.cloud.faults.append(Fault("GetSecretValue", "AccessDeniedException"))
+
+    assert stack.request("GET", path).status == 503
+    assert stack.request("GET", path).status == 200
+
+
+def test_keys_are_rotated_without_a_deployment(stack: Stack) -> None:
+    """A new key in front: warm environments take its links, and those of the old one."""
+    old = path_of(minted(stack, "token-under-the-old-key"))
+    assert stack.request("GET", old).status == 200
+    client = stack.client("secretsmanager")
+    keys = client.get_secret_value(SecretId=stack.names["SecretKeys"])["SecretString"]
+    newer = "b7d1f0c2" + keys[8:][::-1]
+    client.put_secret_value(SecretId=stack.names["SecretKeys"], SecretString=f"{newer},{keys}")
+    stack.functions["SignoffFunction"].stop()
+
+    new = path_of(minted(stack, "token-under-the-new-key"))
+
+    assert new.split(".")[3] != old.split(".")[3]
+    assert stack.request("GET", old).status == 200
+    until(lambda: stack.request("GET", new).status == 200)
+
+
+def test_what_is_built_is_small_and_ready(artifacts: Path, tmp_path: Path) -> None:
+    """Below 3 and 10 MB zipped; bytecode that stays valid; no tests, no engine, no source maps."""
+    sizes = {name: zipped_bytes(artifacts / name) for name in ("ClickFunction", "ApiFunction")}
+    assert sizes["ClickFunction"] < 3_000_000
+    assert sizes["ApiFunction"] < 10_000_000
+
+    for name in sizes:
+        files = {str(path.relative_to(artifacts / name)) for path in (artifacts / name).rglob("*")}
+        assert not [one for one in files if one.startswith(("tests", "app/engine", "app/main"))]
+    click = {path.name for path in (artifacts / "ClickFunction").iterdir()}
+    assert not click & {"boto3", "botocore", "fastapi", "jinja2", "pydantic"}
+    for source in (artifacts / "ClickFunction" / "app").rglob("*.py"):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-311.pyc"
+        assert compiled.read_bytes()[4:8] == b"\x01\0\0\0", compiled  # unchecked, by its hash
+
+
+def test_no_log_holds_a_token_a_link_or_a_key(stack: Stack) -> None:
+    """Whatever was logged above, at the level DEBUG, can be shown to anybody."""
+    keys = stack.client("secretsmanager").get_secret_value(SecretId=stack.names["SecretKeys"])
+    written = "".join(function.logs() for function in stack.functions.values())
+
+    assert "decision recorded" in written
+    assert "token-" not in written
+    assert "/d/" not in written
+    assert not any(key in written for key in keys["SecretString"].split(","))
+
+
+def time_passes(stack: Stack) -> None:
+    """All leases and pauses of owed answers have ended."""
+    table = stack.client("dynamodb")
+    for item in table.scan(TableName=stack.names["Table"])["Items"]:
+        if item["sk"]["S"] == "a" and "due_at" in item:
+            table.update_item(
+                TableName=stack.names["Table"],
+                Key={"pk": item["pk"], "sk": item["sk"]},
+                UpdateExpression="SET due_at = :now",
+                ExpressionAttributeValues={":now": {"N": str(int(time.time() * 1000))}},
+            )
+
+
+def zipped_bytes(directory: Path) -> int:
+    """The size of *directory* as `sam package` uploads it."""
+    with ZipFile(directory.parent / f"{directory.name}.zip", "w", ZIP_DEFLATED) as archive:
+        for path in directory.rglob("*"):
+            archive.write(path, path.relative_to(directory))
+    return Path(archive.filename or "").stat().st_size
