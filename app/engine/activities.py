@@ -21,7 +21,13 @@ from app.engine.requests import check_encryption, check_name, page_size
 from app.engine.store import within
 from app.engine.tags import checked_tags
 from app.engine.tokens import PageTokens, TokenMint
-from app.errors import ActivityDoesNotExist, ActivityWorkerLimitExceeded, InvalidToken
+from app.errors import (
+    ActivityAlreadyExists,
+    ActivityDoesNotExist,
+    ActivityWorkerLimitExceeded,
+    InvalidEncryptionConfiguration,
+    InvalidToken,
+)
 from app.sqlite import Database, Row
 from app.strict_json import Json
 
@@ -63,19 +69,27 @@ class Activities:
     ) -> Json:
         """Create an activity; again gives the same answer, and leaves its tags as they are."""
         check_name(name)
-        check_encryption(encryption_configuration)
         tagged = orjson.dumps(checked_tags(tags or [])).decode()
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> int:
             rows = within(connection)(_FIND, (name,))
             if rows:
+                self._check_same(name, encryption_configuration)
                 return int(rows[0][2])
+            check_encryption(encryption_configuration)
             connection.execute(_INSERT, (name, now_ms, tagged))
             return now_ms
 
         created_ms = await self._database.write(work)
         return {"activityArn": self._arns.activity(name), "creationDate": created_ms / 1000}
+
+    def _check_same(self, name: str, encryption: Json) -> None:
+        try:
+            check_encryption(encryption)
+        except InvalidEncryptionConfiguration as exc:
+            arn = self._arns.activity(name)
+            raise ActivityAlreadyExists(f"Activity Already Exists: '{arn}'") from exc
 
     async def describe_activity(self, *, activity_arn: str) -> Json:
         """What an activity is."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 import orjson
 
 from app.clock import Clock, to_ms
-from app.engine.arns import Arns, is_role_arn, version_number
+from app.engine.arns import STATE_MACHINE, Arns, is_role_arn, version_number
 from app.engine.definition import parse
 from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from app.engine.fields import Rules
@@ -295,6 +295,7 @@ class Machines:
 
     async def delete(self, arn: str) -> Json:
         """DeleteStateMachine: gone once its executions ended. An unknown one is no error."""
+        _refuse_label(arn)
         name = self.arns.machine_name(arn)
         if name is None:
             return {}
@@ -371,12 +372,8 @@ class Machines:
         return replace(revision, machine=self._rehearsal.mocked(name, machine, test_case))
 
     def _chosen(self, query: Query, arn: str) -> Chosen:
+        _refuse_label(arn)
         name, qualifier = self.arns.qualified(arn)
-        if name is not None and "/" in name:
-            raise ValidationException(
-                "Labeled State Machine ARNs are not supported by this API",
-                "API_DOES_NOT_SUPPORT_LABELED_ARNS",
-            )
         row = self._active(_one(query(_BY_NAME, (name,))), arn)
         if qualifier is None:
             return Chosen(self._parsed.get(row.revision) or self._keep(row))
@@ -451,6 +448,7 @@ class Machines:
         return revision
 
     def _name(self, arn: str) -> str:
+        _refuse_label(arn)
         name = self.arns.machine_name(arn)
         if name is None:
             raise StateMachineDoesNotExist(f"State Machine Does Not Exist: '{arn}'")
@@ -494,6 +492,15 @@ def _stored(settings: Mapping[str, Json]) -> str:
 
 def _rules(kind: str) -> Rules:
     return Rules(supports, kind == EXPRESS, accepted)
+
+
+def _refuse_label(arn: str) -> None:
+    """Refuse the ARN of a distributed Map within a machine."""
+    if "/" in arn and arn.split(":")[5:6] == [STATE_MACHINE]:
+        raise ValidationException(
+            "Labeled State Machine ARNs are not supported by this API",
+            "API_DOES_NOT_SUPPORT_LABELED_ARNS",
+        )
 
 
 def _check_role(role_arn: str) -> None:

@@ -23,6 +23,7 @@ from app.errors import (
 )
 from app.strict_json import Json
 
+OWNED_KEY = "AWS_OWNED_KEY"
 DEFAULT_PAGE, MAX_PAGE = 100, 1_000
 MAX_NAME_CHARS = 80
 SHOWN_CHARS = 4_096  #: of a value, in a message; more than any name, ARN or page token may have
@@ -104,7 +105,9 @@ def settings_of(logs: Json, tracing: Json, encryption: Json) -> dict[str, Json]:
         settings["loggingConfiguration"] = normalized(logs)
     if tracing is not None:
         settings["tracingConfiguration"] = {"enabled": tracing.get("enabled") is True}
-    check_encryption(encryption)
+    if encryption is not None:
+        check_encryption(encryption)
+        settings["encryptionConfiguration"] = {"type": OWNED_KEY}
     return settings
 
 
@@ -114,7 +117,7 @@ def check_encryption(encryption: Json) -> None:
     Raises:
         InvalidEncryptionConfiguration
     """
-    if encryption and encryption.get("type", "AWS_OWNED_KEY") != "AWS_OWNED_KEY":
+    if encryption and encryption.get("type", OWNED_KEY) != OWNED_KEY:
         raise InvalidEncryptionConfiguration(
             "Invalid Encryption Configuration: customer managed keys are not available."
         )
@@ -246,7 +249,7 @@ _TRACING = Member(dict, items={"enabled": _FLAG})
 _ENCRYPTION = Member(
     dict,
     items={
-        "type": Member(str, required=True, values=("AWS_OWNED_KEY", "CUSTOMER_MANAGED_KMS_KEY")),
+        "type": Member(str, required=True, values=(OWNED_KEY, "CUSTOMER_MANAGED_KMS_KEY")),
         "kmsKeyId": _text(2_048, 1),
         "kmsDataKeyReusePeriodSeconds": Member(int, 60, 900),
     },

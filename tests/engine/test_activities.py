@@ -7,8 +7,10 @@ import pytest
 
 from app.engine import activities
 from app.errors import (
+    ActivityAlreadyExists,
     ActivityDoesNotExist,
     ActivityWorkerLimitExceeded,
+    InvalidEncryptionConfiguration,
     InvalidName,
     TaskTimedOut,
 )
@@ -37,6 +39,19 @@ async def test_an_activity_is_created_once(driver: Driver) -> None:
         "encryptionConfiguration": {"type": "AWS_OWNED_KEY"},
     }
     assert await driver.call("ListTagsForResource", resourceArn=ARN) == {"tags": tags}
+
+
+async def test_an_activity_with_a_key_of_ones_own_is_another(driver: Driver) -> None:
+    """A new one cannot be had here; one that is there is not it."""
+    key = {"type": "CUSTOMER_MANAGED_KMS_KEY", "kmsKeyId": "key"}
+
+    with pytest.raises(InvalidEncryptionConfiguration):
+        await driver.call("CreateActivity", name="weigh", encryptionConfiguration=key)
+    await driver.call("CreateActivity", name="weigh")
+    with pytest.raises(ActivityAlreadyExists) as caught:
+        await driver.call("CreateActivity", name="weigh", encryptionConfiguration=key)
+
+    assert caught.value.message == f"Activity Already Exists: '{ARN}'"
 
 
 async def test_a_deleted_activity_is_gone(driver: Driver) -> None:

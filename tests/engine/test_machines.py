@@ -128,6 +128,30 @@ async def test_an_update_of_nothing_is_refused(driver: Driver) -> None:
     )
 
 
+async def test_the_owned_key_is_a_change_by_itself(driver: Driver) -> None:
+    """It is what encrypts anyway, so the revision stays; that it is named is enough for AWS."""
+    await driver.machine(ONE)
+
+    changed = await driver.call(
+        "UpdateStateMachine",
+        stateMachineArn=ARN,
+        encryptionConfiguration={"type": "AWS_OWNED_KEY"},
+    )
+
+    assert set(changed) == {"updateDate"}
+
+
+@pytest.mark.parametrize("operation", ["DeleteStateMachine", "UpdateStateMachine"])
+async def test_a_labelled_machine_is_not_changed(driver: Driver, operation: str) -> None:
+    """It is a Map of another machine; AWS names the reason."""
+    given = {"definition": json.dumps(ONE)} if operation == "UpdateStateMachine" else {}
+
+    with pytest.raises(ValidationException) as caught:
+        await driver.call(operation, stateMachineArn=f"{ARN}/label", **given)
+
+    assert caught.value.reason == "API_DOES_NOT_SUPPORT_LABELED_ARNS"
+
+
 async def test_a_machine_at_rest_is_deleted_at_once(driver: Driver) -> None:
     """Nothing runs, so nothing waits; deleting again is no error, and the name is free."""
     done = await driver.run(ONE)
@@ -332,6 +356,18 @@ async def test_logs_need_one_destination_that_exists(
         )
 
     assert caught.value.message == message
+
+
+async def test_no_level_has_two_log_destinations(driver: Driver) -> None:
+    """Not even the one that logs nothing."""
+    with pytest.raises(InvalidLoggingConfiguration):
+        await driver.call(
+            "CreateStateMachine",
+            name="m",
+            definition=json.dumps(ONE),
+            roleArn=ROLE,
+            loggingConfiguration={"level": "OFF", "destinations": [{}, {}]},
+        )
 
 
 async def test_a_configuration_is_checked_member_by_member(driver: Driver) -> None:

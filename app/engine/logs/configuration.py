@@ -52,15 +52,14 @@ def normalized(given: Json) -> dict[str, Json]:
     """A configuration as DescribeStateMachine shows it.
 
     Raises:
-        InvalidLoggingConfiguration: there is a level, but not one destination for it.
+        InvalidLoggingConfiguration: there is a level, but no destination for it; or several.
     """
     level = given.get("level") or Level.OFF.value
     destinations = given.get("destinations") or []
-    if level != Level.OFF:
-        if len(destinations) != 1:
-            raise _invalid("Must specify exactly one Log Destination.")
-        if log_group(destinations[0]) is None:
-            raise _invalid("Log Destination not found.")
+    if len(destinations) > 1 or (level != Level.OFF and not destinations):
+        raise _invalid("Must specify exactly one Log Destination.")
+    if level != Level.OFF and log_group(destinations[0]) is None:
+        raise _invalid("Log Destination not found.")
     shown = {"level": level, "includeExecutionData": bool(given.get("includeExecutionData"))}
     return shown | ({"destinations": destinations} if destinations else {})
 
