@@ -11,7 +11,7 @@ from app.approvals.store.dynamodb.table import Client, Table
 from app.approvals.store.sqlite import SqliteStore
 from tests.approvals.store.dynalite import OneByOne, dynalite_lock, dynalite_url
 from tests.approvals.store.moto import moto_url
-from tests.approvals.store.tables import create_table, dynamodb_client
+from tests.approvals.store.tables import WithTokens, create_table, dynamodb_client
 
 #: opens the store of a directory; twice for the same directory is two processes on one store
 Factory = Callable[[Path], ApprovalStore]
@@ -35,7 +35,7 @@ def dynalite(directory: Path) -> ApprovalStore:
 def _dynamodb(client: Client, directory: Path) -> ApprovalStore:
     name = "approvals-" + sha256(str(directory).encode()).hexdigest()[:16]
     create_table(client, name)
-    return DynamoStore(Table(client, name), InThreads())
+    return DynamoStore(Table(WithTokens(client), name), InThreads())
 
 
 FACTORIES: dict[str, Factory] = {

@@ -68,7 +68,7 @@ def new(approval_id: str = "approval-1", **changes: Any) -> NewApproval:
 def ballot(
     approval_id: str = "approval-1",
     *,
-    decision_id: str = "d1",
+    decision_id: str | None = None,
     action: str = "approve",
     recipient: int = 0,
     at: datetime = LATER,
@@ -76,6 +76,8 @@ def ballot(
     """A decision ready to be recorded."""
     request = new(approval_id).request
     by = request.recipients[recipient].email
+    # Drawn for each decision, so never the same for two approvals.
+    decision_id = decision_id or ("d1" if approval_id == "approval-1" else f"d1 {approval_id}")
     decision = Decision(decision_id, action, recipient, by, at, "Fine.")
     payload = decision_payload(approval_id, request, decision)
     return Ballot(approval_id, decision, payload, lease(), "192.0.2.7", "Browser/1")
@@ -204,7 +206,7 @@ async def test_two_processes_on_one_store_have_one_winner(factory: Factory, tmp_
     stores = [factory(tmp_path), factory(tmp_path)]
     for number in range(20):
         await stores[0].mint(new(f"approval-{number}"))
-        ballots = [ballot(f"approval-{number}", decision_id=f"d{n}") for n in range(2)]
+        ballots = [ballot(f"approval-{number}", decision_id=f"d{n} {number}") for n in range(2)]
         order = (0, 1) if number % 2 else (1, 0)
 
         results = await asyncio.gather(*(stores[n].decide(ballots[n]) for n in order))

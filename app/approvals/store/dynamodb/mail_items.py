@@ -194,7 +194,7 @@ def _add_notice(table: Table, notice: Notice) -> bool:
     item = {**key._asdict(), "document": dumps(document), "created_at": created}
     mails = _mails(key.pk, MailKind.NOTICE, len(notice.to), 0, notice.created_at)
     try:
-        table.transact([Put(item), *map(Put, mails)], notice.id)
+        table.transact([Put(item), *map(Put, mails)], token_hex(16))
     except ConditionFailed:
         return False
     return True

@@ -1,6 +1,6 @@
 """A new approval, with all that belongs to it, in one transaction."""
 
-from hashlib import sha256
+from secrets import token_hex
 
 from app.approvals.audit import GENESIS, AuditEvent, request_digest
 from app.approvals.model import State
@@ -22,9 +22,10 @@ _LOOKUP_KEPT_S = 400 * 86_400  #: longer than an execution may last
 def mint(table: Table, new: NewApproval) -> bool:
     """Store a new approval; whether it is new."""
     writes = _minted(new)
-    token = sha256(new.sealed_token).hexdigest()[:32]
     try:
-        table.transact(writes, token)
+        # A token of this attempt alone: a repeated mint has other parameters, which DynamoDB would
+        # refuse under the same token, instead of saying that the approval is there.
+        table.transact(writes, token_hex(16))
     except StoreUnconfirmed:
         if _is_mine(table, new):
             return True

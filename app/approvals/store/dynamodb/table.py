@@ -130,7 +130,7 @@ class Table:
     def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
         """The items at *keys*, as far as there are any."""
         found: dict[Key, Item] = {}
-        left = [key.wire for key in keys]
+        left = [key.wire for key in dict.fromkeys(keys)]  # DynamoDB takes no key twice
         ends = self._monotonic() + PATIENCE_S
         while left:
             batch, left = left[:_BATCH], left[_BATCH:]
