@@ -24,7 +24,7 @@ from app.web.border import Border
 from app.web.events import EventStream
 from app.web.lambda_invoke import LocalLambda
 from app.web.metrics import PrometheusMeter
-from app.web.stepfunctions import create_stepfunctions_app
+from app.web.stepfunctions import MAX_BODY_BYTES, as_aws, create_stepfunctions_app
 
 
 @asynccontextmanager
@@ -93,5 +93,6 @@ def _rehearsal(local: LocalSettings) -> Rehearsal:
 def engine_site(settings: Settings, engine: Engine, border: Border, stop: Stop) -> Site:
     """The Step Functions API and the stream of status changes, on the engine's port."""
     api = LocalLambda(engine.functions, create_stepfunctions_app(engine))
-    app = border.around(EventStream(api, engine.changes, stop.wait))
+    stream = EventStream(api, engine.changes, stop.wait)
+    app = border.around(stream, MAX_BODY_BYTES, as_aws)
     return Site(app, settings.engine_host, settings.engine_port, "SIGNOFF_ENGINE_PORT")

@@ -130,6 +130,23 @@ class StepFunctionsError(SignoffError):
         """AWS's error code, such as ``TaskTimedOut``."""
         return type(self).__name__
 
+    @property
+    def members(self) -> Mapping[str, str]:
+        """What AWS's answer has beside code and message."""
+        return {}
+
+
+class _OfResource(StepFunctionsError):
+    """A refusal that names a resource."""
+
+    def __init__(self, message: str | None = None, resource: str | None = None) -> None:
+        super().__init__(message)
+        self.resource = resource  #: its ARN, where there is one
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        return {} if self.resource is None else {"resourceName": self.resource}
+
 
 class InvalidToken(StepFunctionsError):
     """Invalid Token: 'Invalid token'"""
@@ -212,11 +229,11 @@ class ConflictException(StepFunctionsError):
     """The request conflicts with the resource's present state."""
 
 
-class ResourceNotFound(StepFunctionsError):
+class ResourceNotFound(_OfResource):
     """Request references a resource that does not exist."""
 
 
-class TooManyTags(StepFunctionsError):
+class TooManyTags(_OfResource):
     """A resource can have at most 50 tags."""
 
 
@@ -242,6 +259,10 @@ class ValidationException(StepFunctionsError):
     def __init__(self, message: str | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason  #: AWS's name of the rule, where it has one
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        return {} if self.reason is None else {"reason": self.reason}
 
 
 class SerializationException(StepFunctionsError):

@@ -69,27 +69,21 @@ class Activities:
     ) -> Json:
         """Create an activity; again gives the same answer, and leaves its tags as they are."""
         check_name(name)
-        tagged = orjson.dumps(checked_tags(tags or [])).decode()
+        arn = self._arns.activity(name)
+        tagged = orjson.dumps(checked_tags(tags or [], arn)).decode()
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> int:
             rows = within(connection)(_FIND, (name,))
             if rows:
-                self._check_same(name, encryption_configuration)
+                _check_same(arn, encryption_configuration)
                 return int(rows[0][2])
             check_encryption(encryption_configuration)
             connection.execute(_INSERT, (name, now_ms, tagged))
             return now_ms
 
         created_ms = await self._database.write(work)
-        return {"activityArn": self._arns.activity(name), "creationDate": created_ms / 1000}
-
-    def _check_same(self, name: str, encryption: Json) -> None:
-        try:
-            check_encryption(encryption)
-        except InvalidEncryptionConfiguration as exc:
-            arn = self._arns.activity(name)
-            raise ActivityAlreadyExists(f"Activity Already Exists: '{arn}'") from exc
+        return {"activityArn": arn, "creationDate": created_ms / 1000}
 
     async def describe_activity(self, *, activity_arn: str) -> Json:
         """What an activity is."""
@@ -202,3 +196,10 @@ class Activities:
             "name": name,
             "creationDate": created_ms / 1000,
         }
+
+
+def _check_same(arn: str, encryption: Json) -> None:
+    try:
+        check_encryption(encryption)
+    except InvalidEncryptionConfiguration as exc:
+        raise ActivityAlreadyExists(f"Activity Already Exists: '{arn}'") from exc

@@ -230,7 +230,7 @@ class Engine:
         settings = await self._settings(
             logging_configuration, tracing_configuration, encryption_configuration
         )
-        tags = checked_tags(tags or [])
+        tags = checked_tags(tags or [], self.arns.state_machine(name))
         return await self._machines.create(
             name, definition, role_arn, type, settings, tags, publishing
         )

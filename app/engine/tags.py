@@ -23,15 +23,15 @@ _WRITE = {
 }
 
 
-def checked_tags(tags: Sequence[Json]) -> list[Json]:
-    """*tags*, each key once, the last one's value; in the order in which the keys came.
+def checked_tags(tags: Sequence[Json], arn: str) -> list[Json]:
+    """The tags of *arn*: each key once, the last one's value; in the order in which keys came.
 
     Raises:
         TooManyTags
     """
     values = {tag["key"]: tag.get("value", "") for tag in tags}
     if len(values) > MAX_TAGS:
-        raise TooManyTags()
+        raise TooManyTags(resource=arn)
     return [{"key": key, "value": value} for key, value in values.items()]
 
 
@@ -44,7 +44,9 @@ class Tags:
 
     async def tag_resource(self, *, resource_arn: str, tags: list[Json]) -> Json:
         """Add tags to a resource; those it has get the new value."""
-        return await self._change(resource_arn, lambda present: checked_tags([*present, *tags]))
+        return await self._change(
+            resource_arn, lambda present: checked_tags([*present, *tags], resource_arn)
+        )
 
     async def untag_resource(self, *, resource_arn: str, tag_keys: list[str]) -> Json:
         """Take tags from a resource; those it does not have are no error."""
@@ -80,12 +82,12 @@ class Tags:
         named = self._arns.activity_name if kind == ACTIVITY else self._arns.machine_name
         name = named(arn)
         if name is None:
-            raise ResourceNotFound(f"Resource not found: '{arn}'")
+            raise ResourceNotFound(f"Resource not found: '{arn}'", arn)
         return kind, name
 
 
 def _stored(row: tuple[str] | None, arn: str) -> list[Json]:
     if row is None:
-        raise ResourceNotFound(f"Resource not found: '{arn}'")
+        raise ResourceNotFound(f"Resource not found: '{arn}'", arn)
     tags: list[Json] = orjson.loads(row[0])
     return tags

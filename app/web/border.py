@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.logs import LogLines
 from app.web.access_log import AccessLog
-from app.web.limits import AsgiApp, Limits
+from app.web.limits import MAX_BODY_BYTES, AsgiApp, Limits, Wording, plain
 from app.web.metrics import PrometheusMeter
 
 
@@ -15,6 +15,8 @@ class Border:
     meter: PrometheusMeter
     lines: LogLines
 
-    def around(self, app: AsgiApp) -> AsgiApp:
+    def around(
+        self, app: AsgiApp, max_body_bytes: int = MAX_BODY_BYTES, wording: Wording = plain
+    ) -> AsgiApp:
         """*app*, limited, counted and logged."""
-        return AccessLog(Limits(app), self.meter, self.lines)
+        return AccessLog(Limits(app, max_body_bytes, wording), self.meter, self.lines)

@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_BODY_BYTES = 2**20  #: as AWS limits a Step Functions request
+MAX_BODY_BYTES = 2**20
 MAX_TARGET_BYTES = 8_192  #: path and query
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
@@ -26,14 +26,26 @@ MAX_HEADER_BYTES = 32_768
 _HOST = re.compile(rb"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?$")
 
 Refusal = tuple[int, str, str]  #: status, code, sentence
+Headers = list[tuple[bytes, bytes]]
+#: makes headers and body of a refusal, of its code and sentence
+Wording = Callable[[str, str], tuple[Headers, bytes]]
+
+
+def plain(code: str, sentence: str) -> tuple[Headers, bytes]:
+    """A refusal in the shape of our own API."""
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    return headers, orjson.dumps({"error": code, "message": sentence})
 
 
 class Limits:
     """ASGI middleware that refuses oversized and ambiguous requests and counts streamed bodies."""
 
-    def __init__(self, app: AsgiApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, app: AsgiApp, max_body_bytes: int = MAX_BODY_BYTES, wording: Wording = plain
+    ) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
+        self._wording = wording
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +53,7 @@ class Limits:
             return
         refusal, streamed = self._judge(scope)
         if refusal is not None:
-            await _refuse(refusal, send)
+            await self._refuse(refusal, send)
         elif streamed:
             await self.app(scope, self._counted(receive), send)
         else:
@@ -78,6 +90,18 @@ class Limits:
             return 413, TooLarge.code, str(TooLarge())
         return None
 
+    async def _refuse(self, refusal: Refusal, send: Send) -> None:
+        status, code, sentence = refusal
+        headers, body = self._wording(code, sentence)
+        headers += [
+            (b"content-length", str(len(body)).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            # What follows on this connection cannot be trusted to begin where we think it does.
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
     def _counted(self, receive: Receive) -> Receive:
         seen = 0
 
@@ -95,18 +119,3 @@ class Limits:
 def _is_host(value: bytes) -> bool:
     match = _HOST.match(value)
     return match is not None and (match[2] is None or int(match[2][1:]) <= 65_535)
-
-
-async def _refuse(refusal: Refusal, send: Send) -> None:
-    status, code, sentence = refusal
-    body = orjson.dumps({"error": code, "message": sentence})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        # What follows on this connection cannot be trusted to begin where we think it does.
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -19,26 +19,25 @@ from app.errors import (
     SerializationException,
     StepFunctionsError,
     StoreError,
+    TooLarge,
     UnknownOperationException,
-    ValidationException,
 )
 from app.strict_json import Json
 from app.web.health import owed_events
+from app.web.limits import Headers
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1_048_576 + 65_536  #: AWS's request limit, and room for JSON's escapes
+#: A definition of AWS's greatest length with JSON's escapes; its length is then judged by itself.
+MAX_BODY_BYTES = 4 * 1_048_576
 _TARGET = "AWSStepFunctions."
 _CONTENT_TYPE = b"application/x-amz-json-1.0"
 
 _HELD = frozenset({"GetActivityTask"})  #: answered when there is something to answer
 
 Verbs = Mapping[str, Verb]
-Headers = list[tuple[bytes, bytes]]
-
-
-class _TooLarge(Exception):
-    """The body is larger than any request may be."""
+#: what no AWS client sends: the request cannot be read
+_UNREADABLE, _TOO_LARGE = "SerializationException", "RequestEntityTooLargeException"
 
 
 def create_stepfunctions_app(engine: Engine) -> ASGIApp:
@@ -84,10 +83,9 @@ async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, J
             answering = _while_connected(receive, answering)
         answer: Json = await answering
     except StepFunctionsError as exc:
-        reason = exc.reason if isinstance(exc, ValidationException) else None
-        return 400, _error(exc.code, exc.message) | ({"reason": reason} if reason else {})
-    except _TooLarge:
-        return 413, _error("RequestEntityTooLargeException", "The request body is too large.")
+        return 400, {**_error(exc.code, exc.message), **exc.members}
+    except TooLarge as exc:
+        return 413, _error(_TOO_LARGE, exc.message)
     except StoreError as exc:
         return 503, _error("ServiceUnavailable", exc.message)
     except Exception:
@@ -129,7 +127,7 @@ async def _read(receive: Receive) -> bytes:
             raise SerializationException("The request body is incomplete.")
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise _TooLarge
+            raise TooLarge()
         if not message.get("more_body"):
             return bytes(body)
 
@@ -148,13 +146,22 @@ def _error(code: str, message: str) -> dict[str, Json]:
     return {"__type": code, "message": message}
 
 
-async def _send(send: Send, status: int, body: Json, *, head: bool) -> None:
-    content = orjson.dumps(body)
-    headers: Headers = [
+def as_aws(code: str, sentence: str) -> tuple[Headers, bytes]:
+    """A refusal of the limits in AWS's shape."""
+    kind = _TOO_LARGE if code == TooLarge.code else _UNREADABLE
+    return _headers(), orjson.dumps(_error(kind, sentence))
+
+
+def _headers() -> Headers:
+    return [
         (b"content-type", _CONTENT_TYPE),
-        (b"content-length", str(len(content)).encode()),
         (b"x-amzn-requestid", str(uuid.uuid4()).encode()),
     ]
+
+
+async def _send(send: Send, status: int, body: Json, *, head: bool) -> None:
+    content = orjson.dumps(body)
+    headers = [*_headers(), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else content})
 

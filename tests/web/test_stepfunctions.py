@@ -22,7 +22,8 @@ from app.engine.functions import Invocation
 from app.engine.runtime import Engine
 from app.engine.store import open_database
 from app.strict_json import Json
-from app.web.stepfunctions import MAX_BODY_BYTES, create_stepfunctions_app
+from app.web.limits import Limits
+from app.web.stepfunctions import MAX_BODY_BYTES, as_aws, create_stepfunctions_app
 from tests.engine.driving import ROLE, only, parked
 
 ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:"
@@ -56,9 +57,8 @@ class Serving(threading.Thread):
         database = open_database(self.directory)
         engine = Engine(database, functions={"park": self._park})
         await engine.start()
-        config = uvicorn.Config(
-            create_stepfunctions_app(engine), log_level="error", access_log=False, ws="none"
-        )
+        app = Limits(create_stepfunctions_app(engine), MAX_BODY_BYTES, as_aws)
+        config = uvicorn.Config(app, log_level="error", access_log=False, ws="none")
         self.server = uvicorn.Server(config)
         self.started.set()
         await self.server.serve([self.socket])
@@ -338,10 +338,58 @@ def test_bad_requests_have_awss_codes(
 
 
 def test_a_body_beyond_the_limit_is_not_read_to_its_end(server: Server) -> None:
-    """More than a definition can need is refused while it streams."""
-    response = post(server, "CreateStateMachine", b"x" * (MAX_BODY_BYTES + 1))
+    """More than a definition can need is refused, with a length or while it streams."""
+    parts = (b"x" * MAX_BODY_BYTES for _ in range(2))
+    headers = {"X-Amz-Target": TARGET + "CreateStateMachine"}
+    sized = post(server, "CreateStateMachine", b"x" * (MAX_BODY_BYTES + 1))
+    streamed = httpx.post(server.url + "/", content=parts, headers=headers)
 
-    assert response.status_code == 413
+    for response in (sized, streamed):
+        assert response.status_code == 413
+        assert response.json() == {
+            "__type": "RequestEntityTooLargeException",
+            "message": "The body is too large.",
+        }
+
+
+def test_a_definition_that_is_too_long_is_told_so(server: Server) -> None:
+    """Its escapes do not count."""
+    body = {"name": "long", "roleArn": ROLE, "definition": '"' * 1_048_577}
+
+    response = post(server, "CreateStateMachine", json.dumps(body).encode())
+
+    assert (response.status_code, response.json()) == (
+        400,
+        {
+            "__type": "ValidationException",
+            "message": "1 validation error detected: Value at 'definition' failed to satisfy "
+            "constraint: Member must have length less than or equal to 1048576",
+        },
+    )
+
+
+def test_what_cannot_be_read_is_refused_in_awss_shape(server: Server) -> None:
+    """With a code, and the id that every answer has."""
+    response = post(server, "ListStateMachines", b"", **{"Content-Encoding": "gzip"})
+
+    assert (response.status_code, response.json()["__type"]) == (415, "SerializationException")
+    assert response.headers["content-type"] == "application/x-amz-json-1.0"
+    assert len(response.headers["x-amzn-requestid"]) == 36
+
+
+def test_a_refusal_names_the_resource(client: Any) -> None:
+    """As the model of ResourceNotFound and TooManyTags has it."""
+    client.create_activity(name="tagged")
+    arn = "arn:aws:states:us-east-1:123456789012:activity:"
+
+    with pytest.raises(client.exceptions.ResourceNotFound) as missing:
+        client.list_tags_for_resource(resourceArn=arn + "missing")
+    with pytest.raises(client.exceptions.TooManyTags) as tagged:
+        tags = [{"key": str(n), "value": ""} for n in range(51)]
+        client.tag_resource(resourceArn=arn + "tagged", tags=tags)
+
+    assert missing.value.response["resourceName"] == arn + "missing"
+    assert tagged.value.response["resourceName"] == arn + "tagged"
 
 
 def test_other_routes_and_methods_do_not_exist(server: Server) -> None:
