@@ -24,6 +24,7 @@ from app.web.border import Border
 from app.web.events import EventStream
 from app.web.lambda_invoke import LocalLambda
 from app.web.metrics import PrometheusMeter
+from app.web.own_pages import OwnPagesOnly
 from app.web.stepfunctions import MAX_BODY_BYTES, as_aws, create_stepfunctions_app
 
 
@@ -92,7 +93,8 @@ def _rehearsal(local: LocalSettings) -> Rehearsal:
 
 def engine_site(settings: Settings, engine: Engine, border: Border, stop: Stop) -> Site:
     """The Step Functions API and the stream of status changes, on the engine's port."""
-    api = LocalLambda(engine.functions, create_stepfunctions_app(engine))
+    # It takes any credentials, so a page that a developer opens must not be able to call it.
+    api = OwnPagesOnly(LocalLambda(engine.functions, create_stepfunctions_app(engine)))
     stream = EventStream(api, engine.changes, stop.wait)
     app = border.around(stream, MAX_BODY_BYTES, as_aws)
     return Site(app, settings.engine_host, settings.engine_port, "SIGNOFF_ENGINE_PORT")

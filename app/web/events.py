@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.engine.events.log import StatusChanges
 from app.errors import BadRequest, StoreError
+from app.web.own_pages import is_foreign_page, is_local_host
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-accel-buffering", b"no"),  # proxies that gather answers would hold ours for ever
 ]
-# Addresses, names without a dot, and names that the public DNS does not have.
-_LOCAL_HOST = re.compile(r"^(\[[0-9a-f:.]+\]|[\d.]+|[\w-]+|[\w.-]+\.(localhost|internal|local))$")
 _NAME = r"[^:/]{1,80}"
 _MACHINE = re.compile(rf"^arn:aws[\w-]*:states:[\w-]+:\d{{12}}:stateMachine:{_NAME}(/{_NAME})?$")
 
@@ -185,14 +184,9 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     """Why a request is not answered, if it is not; *scope* has at most one Host."""
     if scope["method"] != "GET":
         return 405, "GET is the only method here."
-    headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"]}
-    host = headers.get(b"host", "")
-    if not _LOCAL_HOST.match(re.sub(r":\d+$", "", host)):
+    if not is_local_host(scope):
         return 403, "Use an address or a local name of this host."
-    origin = headers.get(b"origin")
-    if origin is not None and origin.partition("://")[2] != host:
-        return 403, "Pages of other origins may not listen."
-    if headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin"):
+    if is_foreign_page(scope):
         return 403, "Pages of other origins may not listen."
     return None
 
