@@ -5,6 +5,7 @@ answer. What is kept is bounded by the size of the documents it was parsed from.
 """
 
 from collections import deque
+from threading import Lock
 from typing import Generic, TypeVar
 
 KEPT_BYTES = 2 * 2**20  #: of documents, all together
@@ -22,6 +23,7 @@ class ParsedRequests(Generic[K, V]):
         self._requests: dict[K, V] = {}
         self._kept: deque[tuple[K, int]] = deque()
         self._bytes = 0
+        self._changing = Lock()  # a store may work in several threads
 
     def get(self, key: K) -> V | None:
         """The request, if it is kept."""
@@ -31,10 +33,11 @@ class ParsedRequests(Generic[K, V]):
         """Keep *request*, which was parsed from *size* bytes."""
         if size > MAX_BYTES:
             return
-        self._requests[key] = request
-        self._kept.append((key, size))
-        self._bytes += size
-        while self._bytes > KEPT_BYTES:
-            oldest, gone = self._kept.popleft()
-            self._bytes -= gone
-            self._requests.pop(oldest, None)
+        with self._changing:
+            self._requests[key] = request
+            self._kept.append((key, size))
+            self._bytes += size
+            while self._bytes > KEPT_BYTES:
+                oldest, gone = self._kept.popleft()
+                self._bytes -= gone
+                self._requests.pop(oldest, None)

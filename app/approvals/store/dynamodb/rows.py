@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -38,6 +39,7 @@ class SeenRows:
 
     def __init__(self) -> None:
         self._rows: dict[str, Item] = {}
+        self._changing = Lock()
 
     def get(self, approval_id: str) -> Item | None:
         """The row of this approval, if it was among the last."""
@@ -45,10 +47,11 @@ class SeenRows:
 
     def keep(self, row: Item) -> None:
         """This is what the row looks like now."""
-        self._rows.pop(row["pk"], None)
-        self._rows[row["pk"]] = row
-        while len(self._rows) > SEEN_ROWS:
-            self._rows.pop(next(iter(self._rows)), None)
+        with self._changing:
+            self._rows.pop(row["pk"], None)
+            self._rows[row["pk"]] = row
+            while len(self._rows) > SEEN_ROWS:
+                self._rows.pop(next(iter(self._rows)))
 
 
 def request_items(
