@@ -62,6 +62,7 @@ def make_engine(
         region=settings.region,
         functions=functions,
         endpoints=settings.endpoints,
+        http_hosts=settings.private_hosts,
         rehearsal=_rehearsal(settings.local),
         events=event_routing(settings),
         retention_s=settings.engine_retention,

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     engine_open: bool = False
     #: how long closed executions are kept; as on AWS, 90 days
     engine_retention: Annotated[int, Field(ge=60, le=3_153_600_000)] = 7_776_000
+    #: comma-separated: hosts that HTTP tasks may reach although they are not on the internet
+    http_task_hosts: str = ""
     inbox_port: Port = 1025
     data_dir: Path = Path(".signoff")
     #: the address people reach this service at; None: http://HOST:PORT, on loopback only
@@ -200,6 +202,11 @@ class Settings(BaseSettings):
         if nested.hostname in LOOPBACK and nested.port == self.engine_port:
             del given["stepfunctions"]
         return given
+
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """Hosts that HTTP tasks may reach although they are not on the internet."""
+        return frozenset(host.lower() for host in _entries(self.http_task_hosts))
 
     @property
     def more_base_urls(self) -> tuple[str, ...]:

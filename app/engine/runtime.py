@@ -83,6 +83,7 @@ class Engine:
         region: str = "us-east-1",
         functions: Mapping[str, LocalFunction] | None = None,
         endpoints: Mapping[str, str] | None = None,
+        http_hosts: frozenset[str] = frozenset(),
         rehearsal: Rehearsal = AS_ON_AWS,
         events: EventRouting = NO_DESTINATIONS,
         retention_s: int = DEFAULT_S,
@@ -100,7 +101,7 @@ class Engine:
         self._executions = Executions(database, self.arns, self._machines, pages, clock)
         clients = AwsClients(region, endpoints)
         self.functions = dict(functions or {})
-        resources = Resources(Surroundings(self.arns, self.functions, clients, self))
+        resources = Resources(Surroundings(self.arns, self.functions, clients, self, http_hosts))
         numbers = [destination.number for destination in events.destinations]
         self.changes = StatusChanges(database, clock, source=events.source, destinations=numbers)
         self._deliveries = [

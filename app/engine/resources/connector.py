@@ -42,6 +42,8 @@ class Surroundings:
     functions: Mapping[str, LocalFunction]
     clients: AwsClients
     here: Here
+    #: reached by HTTP tasks although they are not on the internet
+    http_hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class HttpConnector:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._clients = surroundings.clients
-        self._outbound = Outbound()
+        self._outbound = Outbound(surroundings.http_hosts)
         self._connections = Connections(surroundings.clients, self._outbound)
         self._region = surroundings.arns.region
 

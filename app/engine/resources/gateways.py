@@ -46,7 +46,7 @@ class ApiGatewayConnector:
     """Calls APIs."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._outbound = Outbound()
+        self._outbound = Outbound(surroundings.http_hosts)
         self._region = surroundings.arns.region
         self._threads = Threads(1, "signing")
 
@@ -71,7 +71,12 @@ class ApiGatewayConnector:
         headers["Host"] = host
         try:
             answer = await self._outbound.send(
-                given["Method"], url, list(headers.items()), (), content
+                given["Method"],
+                url,
+                list(headers.items()),
+                (),
+                content,
+                configured=not base.endswith(f"://{host}"),
             )
         except NotCalled as exc:
             raise StateFailure("ApiGateway.SdkClientException", exc.message) from exc

@@ -1,7 +1,8 @@
-"""HTTP requests that tasks make: bounded in time and size, and shown as AWS shows the answer."""
+"""HTTP requests that tasks make: bounded in time and size, to addresses that they may have
+(`addresses.py`), and shown as AWS shows the answer."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -10,12 +11,12 @@ from urllib.parse import urlsplit
 import orjson
 
 from app.engine.payload import MAX_BYTES, Payload
+from app.engine.resources.addresses import LOOPBACK, public_address
 from app.engine.resources.clients import NotCalled
 from app.strict_json import Json
 
 TIMEOUT_S = 60.0  #: AWS's, for an HTTP task
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1", "host.docker.internal")
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -59,16 +60,25 @@ class Answer:
 class Outbound:
     """Sends requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Collection[str] = ()) -> None:
+        """*hosts* may have addresses that are not on the internet."""
+        self._trusted = LOOPBACK.union(hosts)
         self._client: Any = None
 
     async def send(
-        self, method: str, url: str, headers: Pairs, query: Pairs, content: bytes | None
+        self,
+        method: str,
+        url: str,
+        headers: Pairs,
+        query: Pairs,
+        content: bytes | None,
+        *,
+        configured: bool = False,
     ) -> Answer:
-        """The answer to one request.
+        """The answer to one request. *configured*: the operator named the host, so it is fine.
 
         Raises:
-            NotCalled: the server cannot be reached, or breaks off.
+            NotCalled: the server cannot be reached, may not be, or breaks off.
         """
         import httpx  # noqa: PLC0415  # few workflows need it, and it is not small
 
@@ -78,17 +88,37 @@ class Outbound:
                 timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
             )
         try:
-            async with self._client.stream(
+            request = self._client.build_request(
                 method, url, headers=list(headers), params=list(query) or None, content=content
-            ) as response:
-                parts, size = [], 0
-                async for part in response.aiter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_BYTES:
-                        break  # more is refused anyway
+            )
+            if not configured and request.url.host not in self._trusted:
+                await self._aim(request)
+            return await self._answer(request)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
             raise NotCalled(f"{type(exc).__name__}: {exc}") from exc
+
+    async def _aim(self, request: Any) -> None:
+        """Direct *request* to an address of its host that was looked at, so that a second look-up
+        cannot lead elsewhere. Host header and certificate stay those of the name."""
+        url = request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        name = url.raw_host.decode("ascii").strip("[]")
+        request.url = url.copy_with(host=await public_address(name, port))
+        request.extensions["sni_hostname"] = name
+        # Connections are kept by address; another name at this one has another certificate.
+        request.headers["Connection"] = "close"
+
+    async def _answer(self, request: Any) -> Answer:
+        response = await self._client.send(request, stream=True)
+        try:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BYTES:
+                    break  # more is refused anyway
+        finally:
+            await response.aclose()
         names: dict[str, list[str]] = {}
         for name, value in response.headers.multi_items():
             names.setdefault(name, []).append(value)
@@ -107,7 +137,7 @@ def _reason(response: Any) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether a URL is on this machine."""
-    return urlsplit(url).hostname in _LOOPBACK
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def text_value(value: Json) -> str:
