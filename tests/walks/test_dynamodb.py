@@ -6,23 +6,12 @@ from pathlib import Path
 import pytest
 from moto.ses.models import ses_backends
 
-from app.approvals.store.dynamodb.setup import create_table
-from app.aws_json import AwsJsonClient
 from tests.approvals.channels.ses_server import ses_client
 from tests.approvals.store.moto import moto_url
-from tests.approvals.store.tables import dynamodb_client
 from tests.faults.rounds import ask, check, click, create_machine, settled
 from tests.processes import SignoffProcess, wait_for
 
 PARK = ("--function", "park=tests.faults.functions:park")
-
-
-@pytest.fixture
-def table() -> AwsJsonClient:
-    """A client of moto's DynamoDB, where there is an empty table "walk"."""
-    client = dynamodb_client(moto_url())
-    create_table(client, "walk")
-    return client
 
 
 @pytest.fixture
@@ -34,9 +23,7 @@ def engine(tmp_path: Path) -> Iterator[SignoffProcess]:
 
 
 @pytest.fixture
-def services(
-    tmp_path: Path, table: AwsJsonClient, engine: SignoffProcess
-) -> Iterator[list[SignoffProcess]]:
+def services(tmp_path: Path, engine: SignoffProcess) -> Iterator[list[SignoffProcess]]:
     """Two services with nothing in common but the table and their keys."""
     environment = {
         "SIGNOFF_STORE": "dynamodb:walk",
@@ -54,6 +41,8 @@ def services(
         secret_keys=one.secret_keys,
         api_key=one.api_key,
     )
+    assert one.run("table", "create") == "The table walk is made; it is ready.\n"
+    assert one.run("table", "create") == "The table walk was there; it is ready.\n"
     yield [one.start(), two.start()]
     one.kill()
     two.kill()
