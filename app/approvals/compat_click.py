@@ -171,7 +171,7 @@ class CallbackClicks:
     def _too_late(self, approval: Approval, kind: ReplyType) -> Answer:
         """Nothing was done: what became of the approval before."""
         decision = approval.decision
-        if decision is not None:
+        if decision is not None and approval.state in (State.DECIDED, State.DELIVERED):
             # What the original's users got for a second click: Step Functions' refusal of it.
             refusal = _aws_refusal(
                 "TaskTimedOut", f" (already decided: {decision.action} at {iso(decision.at)})"
