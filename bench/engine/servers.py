@@ -109,8 +109,9 @@ class Moto(Server):
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        once = {"VisibilityTimeout": "43200"}  # no message is to come a second time
-        queue_url = queue.create_queue(QueueName="tokens", Attributes=once)["QueueUrl"]
+        # No message is to come a second time.
+        created = queue.create_queue(QueueName="tokens", Attributes={"VisibilityTimeout": "43200"})
+        queue_url = created["QueueUrl"]
         machine = self.create("waits", queue_and_wait(queue_url))
         for _ in range(count):
             self.start(machine)
