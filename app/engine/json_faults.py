@@ -14,8 +14,21 @@ from app.errors import SignoffError
 from app.strict_json import Json
 
 _EXPECTED = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
-_TOKEN = re.compile(r"[A-Za-z0-9_$]+")
-_VALUE_START = frozenset('{["-0123456789')
+_WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+_LAST_WORD = re.compile(r"\b[a-z]{1,4}$")
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+#: orjson's reasons where a word may stand that is none
+_WORDS = ("JSON value", "invalid literal", "after document")
+#: what orjson wants, in Jackson's words
+_WANTED = {
+    "string key": "was expecting double-quote to start field name",
+    "JSON value": f"expected a valid value {_EXPECTED}",
+    "after document": f"expected a valid value {_EXPECTED}",
+    "after sign": f"expected a valid value {_EXPECTED}",
+    "after key": "was expecting a colon to separate field name and value",
+    "or '}'": "was expecting comma to separate Object entries",
+    "or ']'": "was expecting comma to separate Array entries",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +84,55 @@ def _children(node: Json) -> list[Json]:
 
 
 def _fault(text: str, exc: orjson.JSONDecodeError) -> Fault:
-    line, column = exc.lineno, exc.colno
-    rest = text[exc.pos :] if exc.pos < len(text) else ""
     if "depth limit" in exc.msg:
         return _TOO_DEEP
-    if not rest.strip():
-        return Fault("Unexpected end-of-input", line, column)
-    if "string key" in exc.msg:
-        return Fault(
-            f"{_unexpected(rest[0])}: was expecting double-quote to start field name", line, column
-        )
-    return _value_fault(rest, exc.msg, line, column)
-
-
-def _value_fault(rest: str, reason: str, line: int, column: int) -> Fault:
-    token = _TOKEN.match(rest)
-    if token and rest[0] not in _VALUE_START:
+    if "end of data" in exc.msg:
+        return Fault(_ended(text), exc.lineno, exc.colno)
+    at = _position(text, exc)
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    word = _WORD.match(text, at)
+    if word and any(reason in exc.msg for reason in _WORDS):
         # Jackson names the position after the token.
-        message = f"Unrecognized token '{token[0][:80]}': was expecting {_EXPECTED}"
-        return Fault(message, line, column + len(token[0]))
-    if "after document" in reason:
-        return Fault("Unexpected content after the JSON document", line, column)
-    if rest[0] in _VALUE_START:
-        return Fault(f"The text is not JSON: {reason}", line, column)
-    return Fault(f"{_unexpected(rest[0])}: {reason}", line, column)
+        message = f"Unrecognized token '{word[0][:80]}': was expecting {_EXPECTED}"
+        return Fault(message, line, column + len(word[0]))
+    return Fault(_sentence(text[at:], exc.msg), line, column + 1)
 
 
-def _unexpected(character: str) -> str:
-    return f"Unexpected character ('{character}' (code {ord(character)}))"
+def _position(text: str, exc: orjson.JSONDecodeError) -> int:
+    """Where Jackson stumbles: at a word's begin, and behind a comma that ought not to be there."""
+    at = exc.pos
+    if "trailing comma" in exc.msg:
+        return len(text) - len(text[at + 1 :].lstrip())
+    if "after document" in exc.msg:
+        while at and _WORD.match(text, at - 1):
+            at -= 1
+    return at
+
+
+def _ended(text: str) -> str:
+    if _ESCAPED.sub("", text).count('"') % 2:
+        return "Unexpected end-of-input: was expecting closing quote for a string value"
+    word = _LAST_WORD.search(text)
+    if word:
+        return f"Unrecognized token '{word[0]}': was expecting {_EXPECTED}"
+    return "Unexpected end-of-input"
+
+
+def _sentence(rest: str, reason: str) -> str:
+    """What is wrong with the character that *rest* begins with."""
+    character = rest[0]
+    if "escaped sequence" in reason and rest[1:2] not in ("", "u"):
+        return f"Unrecognized character escape '{rest[1]}' (code {ord(rest[1])})"
+    if "control character" in reason:
+        return (
+            f"Illegal unquoted character ((CTRL-CHAR, code {ord(character)})): has to be escaped "
+            "using backslash to be included in string value"
+        )
+    if "leading zero" in reason:
+        return "Invalid numeric value: Leading zeroes not allowed"
+    if "trailing comma" in reason:
+        reason = "string key" if character == "}" else "JSON value"
+    wanted = next((words for part, words in _WANTED.items() if part in reason), None)
+    if wanted is None:
+        return f"The text is not JSON: {reason}"
+    return f"Unexpected character ('{character}' (code {ord(character)})): {wanted}"

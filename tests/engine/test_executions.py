@@ -186,6 +186,9 @@ async def test_executions_are_listed_newest_first(driver: Driver) -> None:
     }
 
 
+VALUE = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -201,6 +204,36 @@ async def test_executions_are_listed_newest_first(driver: Driver) -> None:
         ("", "Invalid execution input."),
         ("  ", "Invalid execution input."),
         ('{"a": 1', "Unexpected end-of-input"),
+        ('{"a', "Unexpected end-of-input: was expecting closing quote for a string value"),
+        ('{"a": nul', f"Unrecognized token 'nul': was expecting {VALUE}"),
+        ("nulls", f"Unrecognized token 'nulls': was expecting {VALUE}"),
+        ('{"a":}', f"Unexpected character ('}}' (code 125)): expected a valid value {VALUE}"),
+        ("[1, ]", f"Unexpected character (']' (code 93)): expected a valid value {VALUE}"),
+        ("'a'", f"Unexpected character (''' (code 39)): expected a valid value {VALUE}"),
+        (
+            '{"a":1,}',
+            "Unexpected character ('}' (code 125)): was expecting double-quote to start field name",
+        ),
+        (
+            '{"a" 1}',
+            "Unexpected character ('1' (code 49)): was expecting a colon to separate field name "
+            "and value",
+        ),
+        (
+            "[1 2]",
+            "Unexpected character ('2' (code 50)): was expecting comma to separate Array entries",
+        ),
+        (
+            '{"a":1 "b":2}',
+            "Unexpected character ('\"' (code 34)): was expecting comma to separate Object entries",
+        ),
+        ('"\\x"', "Unrecognized character escape 'x' (code 120)"),
+        (
+            '"\t"',
+            "Illegal unquoted character ((CTRL-CHAR, code 9)): has to be escaped using backslash "
+            "to be included in string value",
+        ),
+        ("012", "Invalid numeric value: Leading zeroes not allowed"),
         ("[" * 300 + "]" * 300, "Document nesting depth exceeds the maximum allowed (200)"),
         ("[" * 90_000, "Document nesting depth exceeds the maximum allowed (200)"),
         ('"' + "x" * 262_143 + '"', "The input exceeds the maximum number of bytes (262144)."),
