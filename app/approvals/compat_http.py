@@ -4,6 +4,7 @@ Who may call ``/urls`` is the server's question (an API key, IAM); ``/respond`` 
 has a link.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -22,6 +23,8 @@ from app.approvals.pages import Submission
 from app.approvals.service import ApprovalService
 from app.clock import Clock
 from app.strict_json import Json, NotJson, dumps, loads
+
+log = logging.getLogger(__name__)
 
 MAX_PARAMETERS = 200
 
@@ -61,6 +64,8 @@ class Callbacks:
     ) -> None:
         """Addresses begin with *base_url*, or with what a call chooses of *more_base_urls*."""
         self._get_applies = switches.get_applies
+        if switches.get_applies:
+            log.warning("a GET of a callback URL decides, whoever sends it (CALLBACK_GET=apply)")
         self._rules = rules = PostRules()
         opener = CallbackLinks(service, links, rules, switches)
         replies = Replies(frame, languages)

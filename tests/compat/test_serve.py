@@ -63,6 +63,7 @@ def test_the_switches_are_settings(recorder: Recorder, tmp_path: Path) -> None:
         ("SendTaskSuccess", {"taskToken": "t1", "output": '"Ana"'}),
         ("SendTaskSuccess", {"taskToken": "t2", "output": '{"a": 1}'}),
     ]
+    assert "a GET of a callback URL decides" in process.log()
     # Nobody reads tokens, links or answers in the log, however much it says.
     data = [url.partition("data=")[2] for url in (url, urls["who"], answer)]
     secrets = [*data, process.api_key, 't1"', '"a": 1']
