@@ -6,7 +6,6 @@ each mail, because it would send every signed link through a redirect that other
 """
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -27,7 +25,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from app.approvals.channels import ChannelDown, MailDeferred, MailRefused, OutgoingMail
 from app.approvals.plain_text import clip, one_line
-from app.errors import StartRefused
+from app.boto_client import boto_client
 
 T = TypeVar("T")
 
@@ -147,15 +145,7 @@ def connect_ses() -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=WIDTH,
     )
-    try:
-        # boto3 itself reads AWS_DEFAULT_REGION only; all other SDKs read AWS_REGION.
-        region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
-        return boto3.client("sesv2", region_name=region, config=config)
-    except (BotoCoreError, ValueError) as exc:
-        raise StartRefused(
-            "The channel ses cannot be used: set AWS_REGION, and credentials in one of the ways "
-            "that boto3 knows."
-        ) from exc
+    return boto_client("sesv2", config, needed_by="The channel ses")
 
 
 def _call(call: Callable[[], Any]) -> Any:

@@ -6,13 +6,11 @@ them are taken for long, more calls are refused as busy instead of piling up.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -33,7 +31,7 @@ from app.approvals.targets import (
     translate,
     unreadable,
 )
-from app.errors import StartRefused
+from app.boto_client import boto_client
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.client import SFNClient
@@ -64,15 +62,8 @@ def connect() -> "SFNClient":
         max_pool_connections=THREADS,
         tcp_keepalive=True,
     )
-    try:
-        # boto3 itself reads AWS_DEFAULT_REGION only; all other SDKs read AWS_REGION.
-        region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
-        return boto3.client("stepfunctions", region_name=region, config=config)
-    except (BotoCoreError, ValueError) as exc:
-        raise StartRefused(
-            "The target aws cannot be used: set AWS_REGION, and credentials in one of the ways "
-            "that boto3 knows."
-        ) from exc
+    client: SFNClient = boto_client("stepfunctions", config, needed_by="The target aws")
+    return client
 
 
 class StepFunctionsTarget:
