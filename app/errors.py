@@ -229,6 +229,10 @@ class ConflictException(StepFunctionsError):
     """The request conflicts with the resource's present state."""
 
 
+class ServiceQuotaExceededException(StepFunctionsError):
+    """A quota would be exceeded. The only refusal that AWS answers with 402."""
+
+
 class ResourceNotFound(_OfResource):
     """Request references a resource that does not exist."""
 

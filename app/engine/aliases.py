@@ -16,6 +16,7 @@ from app.engine.tokens import PageTokens
 from app.errors import (
     ConflictException,
     ResourceNotFound,
+    ServiceQuotaExceededException,
     StateMachineDoesNotExist,
     ValidationException,
 )
@@ -31,6 +32,7 @@ _DELETE = "DELETE FROM aliases WHERE machine = ? AND name = ?"
 _NEWEST = 2**62
 
 
+MAX_ALIASES = 100  #: of one state machine
 INVALID_ROUTING = "INVALID_ROUTING_CONFIGURATION"
 
 
@@ -58,6 +60,7 @@ class Aliases:
             machine, routes = self._routes(query, routing_configuration)
             found = find_alias(query, machine.id, name)
             if found is None:
+                _check_quota(query, machine)
                 values = (machine.id, name, description, _stored(routes), now_ms, now_ms)
                 connection.execute(_INSERT, values)
                 return machine.name, now_ms
@@ -186,6 +189,13 @@ class Aliases:
                 raise ResourceNotFound()
             routes.append((number, route["weight"]))
         return machine, tuple(routes)
+
+
+def _check_quota(query: Query, machine: MachineRow) -> None:
+    if len(aliases_of(query, machine.id)) >= MAX_ALIASES:
+        raise ServiceQuotaExceededException(
+            f"A state machine can have at most {MAX_ALIASES} aliases."
+        )
 
 
 def _check_shape(arns: Arns, routing: Sequence[Json]) -> None:

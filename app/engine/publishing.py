@@ -4,7 +4,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from app.engine.store import Query, within
-from app.errors import ValidationException
+from app.errors import ServiceQuotaExceededException, ValidationException
+
+MAX_VERSIONS = 1_000  #: of one state machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ _BY_NUMBER = f"SELECT {_COLUMNS} FROM versions WHERE machine = ? AND number = ?"
 _PAGE = f"""SELECT {_COLUMNS} FROM versions WHERE machine = ? AND number < ?
     ORDER BY number DESC LIMIT ?"""  # noqa: S608
 _COUNT = "UPDATE machines SET versions = versions + 1 WHERE id = ? RETURNING versions"
+_PRESENT = "SELECT count(*) FROM versions WHERE machine = ?"
 _INSERT = """INSERT INTO versions (machine, number, revision, description, created_ms)
     VALUES (?, ?, ?, ?, ?)"""
 
@@ -35,10 +38,19 @@ def publish(
     description: str | None,
     now_ms: int,
 ) -> Version:
-    """The version of a revision: a new one, or the one that it has."""
-    found = version_of(within(connection), machine, revision)
+    """The version of a revision: a new one, or the one that it has.
+
+    Raises:
+        ServiceQuotaExceededException
+    """
+    query = within(connection)
+    found = version_of(query, machine, revision)
     if found is not None:
         return found
+    if query(_PRESENT, (machine,))[0][0] >= MAX_VERSIONS:
+        raise ServiceQuotaExceededException(
+            f"A state machine can have at most {MAX_VERSIONS} versions."
+        )
     number = connection.execute(_COUNT, (machine,)).fetchone()[0]
     connection.execute(_INSERT, (machine, number, revision, description, now_ms))
     return Version(number, revision, description, now_ms)

@@ -17,6 +17,7 @@ from app.engine.requests import OPERATIONS, checked
 from app.engine.runtime import Engine, Verb
 from app.errors import (
     SerializationException,
+    ServiceQuotaExceededException,
     StepFunctionsError,
     StoreError,
     TooLarge,
@@ -83,7 +84,8 @@ async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, J
             answering = _while_connected(receive, answering)
         answer: Json = await answering
     except StepFunctionsError as exc:
-        return 400, {**_error(exc.code, exc.message), **exc.members}
+        status = 402 if isinstance(exc, ServiceQuotaExceededException) else 400
+        return status, {**_error(exc.code, exc.message), **exc.members}
     except TooLarge as exc:
         return 413, _error(_TOO_LARGE, exc.message)
     except StoreError as exc:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.engine import aliases, publishing
 from app.errors import (
     ConflictException,
     ResourceNotFound,
+    ServiceQuotaExceededException,
     StateMachineAlreadyExists,
     StateMachineDoesNotExist,
     ValidationException,
@@ -300,6 +302,26 @@ async def test_the_name_of_an_alias_is_no_number(driver: Driver) -> None:
         "1 validation error detected: Value '12' at 'name' failed to satisfy constraint: Member "
         r"must satisfy regular expression pattern: ^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$"
     )
+
+
+async def test_versions_and_aliases_have_quotas(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is there already is given again; one more is refused."""
+    await two_versions(driver)
+    await alias(driver, 100)
+    monkeypatch.setattr(publishing, "MAX_VERSIONS", 2)
+    monkeypatch.setattr(aliases, "MAX_ALIASES", 1)
+
+    await alias(driver, 100)
+    with pytest.raises(ServiceQuotaExceededException):
+        await alias(driver, 100, name="next")
+    with pytest.raises(ServiceQuotaExceededException):
+        await driver.call("PublishStateMachineVersion", stateMachineArn=ARN)
+    await driver.call("DeleteStateMachineVersion", stateMachineVersionArn=f"{ARN}:2")
+    third = await driver.call("PublishStateMachineVersion", stateMachineArn=ARN)
+
+    assert third["stateMachineVersionArn"] == f"{ARN}:3"
 
 
 async def test_aliases_are_listed_newest_first(driver: Driver) -> None:

@@ -18,6 +18,7 @@ import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from app.engine import aliases
 from app.engine.functions import Invocation
 from app.engine.runtime import Engine
 from app.engine.store import open_database
@@ -375,6 +376,19 @@ def test_what_cannot_be_read_is_refused_in_awss_shape(server: Server) -> None:
     assert (response.status_code, response.json()["__type"]) == (415, "SerializationException")
     assert response.headers["content-type"] == "application/x-amz-json-1.0"
     assert len(response.headers["x-amzn-requestid"]) == 36
+
+
+def test_a_quota_is_awss_only_402(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the documentation of ServiceQuotaExceededException has it."""
+    monkeypatch.setattr(aliases, "MAX_ALIASES", 0)
+    given = {"name": "quota", "definition": PASS, "roleArn": ROLE, "publish": True}
+    version = client.create_state_machine(**given)["stateMachineVersionArn"]
+
+    with pytest.raises(client.exceptions.ServiceQuotaExceededException) as caught:
+        routing = [{"stateMachineVersionArn": version, "weight": 100}]
+        client.create_state_machine_alias(name="live", routingConfiguration=routing)
+
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402
 
 
 def test_a_refusal_names_the_resource(client: Any) -> None:
