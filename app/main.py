@@ -53,10 +53,12 @@ from app.web.bearer import BearerKeys
 from app.web.border import Border
 from app.web.compat import callback_routes
 from app.web.decide import DecideFirst
+from app.web.forwarded import ForwardedClient, read_networks
 from app.web.health import Health, no_events
 from app.web.inbox import inbox_routes
 from app.web.limits import AsgiApp
 from app.web.metrics import PrometheusMeter
+from app.web.rate_limits import RateLimits, Rates
 
 FUNCTION = "signoff"  #: what workflows call
 Wording = tuple[Environment, Languages]  #: the templates and the phrases in them
@@ -114,7 +116,10 @@ async def service(
         app = create_app(
             ApprovalsApi(approvals, keys.check), pages, callbacks, store, meter, inbox, engine
         )
-        yield Running(_sites(settings, app, engine, Border(meter, lines), stop), engine)
+        yield Running(
+            _sites(settings, _guarded(settings, app, pages), engine, Border(meter, lines), stop),
+            engine,
+        )
 
 
 async def verify_audit(settings: Settings) -> AuditReport:
@@ -160,6 +165,15 @@ def create_app(
         *(inbox_routes(inbox) if inbox else ()),
     ]
     return DecideFirst(pages, application([api.router()], routes))
+
+
+def _guarded(settings: Settings, app: AsgiApp, pages: DecisionPages) -> AsgiApp:
+    """*app* within the rates that the operator set, told who its clients are."""
+    rates = Rates(settings.mints_per_minute, settings.answers_per_minute)
+    if rates != Rates():
+        app = RateLimits(app, rates, pages)
+    proxies = read_networks(settings.trusted_proxies)
+    return ForwardedClient(app, proxies) if proxies else app
 
 
 def callback_switches(settings: Settings) -> Switches:

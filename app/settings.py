@@ -7,6 +7,7 @@ that names the variable and says what to set; it never repeats the value, which 
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import SplitResult, urlsplit
@@ -92,6 +93,12 @@ class Settings(BaseSettings):
     time_zone: str = "UTC"
     language: str = "en"
 
+    #: comma-separated addresses and networks whose X-Forwarded-For is believed
+    trusted_proxies: str = ""
+    #: for each API key, and for each address that answers; 0 is no limit
+    mints_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    answers_per_minute: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+
     #: the sfn-callback-urls API; its defaults are the original's, but for the GET
     enable_output_parameters: bool = False
     enable_post_actions: bool = False
@@ -132,6 +139,16 @@ class Settings(BaseSettings):
     def _absolute_callback_base_urls(cls, value: str) -> str:
         for url in _entries(value):
             _address(url, "https://signoff.example.com")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_proxies(cls, value: str) -> str:
+        try:
+            for entry in _entries(value):
+                ip_network(entry)
+        except ValueError as exc:
+            raise ValueError("addresses and networks such as 10.0.0.0/8 are needed") from exc
         return value
 
     @field_validator("event_webhook_url")

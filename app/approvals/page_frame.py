@@ -27,6 +27,7 @@ _STATUS: Mapping[str, int] = MappingProxyType(
         "method_not_allowed": 405,
         "not_a_form": 415,
         "too_large": 413,
+        "too_many_requests": 429,
         "cross_site": 403,
         "not_saved": 503,
         "not_confirmed": 503,
