@@ -38,10 +38,16 @@ class OneByOne:
         self._lock = lock
 
     def call(self, operation: str, members: Json) -> Json:
-        with self._lock:
+        writes = operation in ("TransactWriteItems", "UpdateItem")
+        # A write that meets another is refused, as by AWS (there, if they meet at one item).
+        if not self._lock.acquire(blocking=not writes):
+            raise _conflict(operation)
+        try:
             if operation == "TransactWriteItems":
                 return self._transact(members["TransactItems"])
             return self._client.call(operation, _known(members))
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         self._client.close()
@@ -73,6 +79,13 @@ class OneByOne:
                 self._client.call("PutItem", {"TableName": table, "Item": before})
             else:
                 self._client.call("DeleteItem", {"TableName": table, "Key": key})
+
+
+def _conflict(operation: str) -> AwsRefused:
+    if operation == "UpdateItem":
+        return AwsRefused("TransactionConflictException", 400, {})
+    reasons = [{"Code": "TransactionConflict"}]
+    return AwsRefused("TransactionCanceledException", 400, {"CancellationReasons": reasons})
 
 
 def _known(members: Json) -> Json:
