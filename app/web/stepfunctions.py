@@ -5,7 +5,9 @@ credentials are accepted. Errors are AWS's codes and texts; bad input is never a
 """
 
 import asyncio
+import json
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Mapping
 
@@ -13,9 +15,10 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.clock import utc_now
-from app.engine.requests import OPERATIONS, checked
+from app.engine.requests import MAX_NAME_CHARS, OPERATIONS, checked
 from app.engine.runtime import Engine, Verb
 from app.errors import (
+    InvalidName,
     SerializationException,
     ServiceQuotaExceededException,
     StepFunctionsError,
@@ -34,6 +37,7 @@ MAX_BODY_BYTES = 4 * 1_048_576
 _TARGET = "AWSStepFunctions."
 _CONTENT_TYPE = b"application/x-amz-json-1.0"
 
+_HALVES = re.compile("[\ud800-\udfff]")
 _HELD = frozenset({"GetActivityTask"})  #: answered when there is something to answer
 
 Verbs = Mapping[str, Verb]
@@ -138,10 +142,25 @@ def _parsed(body: bytes) -> Mapping[str, Json]:
     try:
         value = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError as exc:
-        raise SerializationException("The request body is not valid JSON.") from exc
+        raise _unread(body) from exc
     if not isinstance(value, dict):
         raise SerializationException("The request body is not a JSON object.")
     return value
+
+
+def _unread(body: bytes) -> StepFunctionsError:
+    """Why *body* is refused, which is no JSON to us.
+
+    AWS reads halves of surrogate pairs, but no name has them.
+    """
+    try:
+        value = json.loads(body) if b"\\ud" in body.lower() else None
+    except (ValueError, RecursionError):
+        value = None
+    name = value.get("name") if isinstance(value, dict) else None
+    if isinstance(name, str) and _HALVES.search(name):
+        return InvalidName(f"Invalid Name: '{_HALVES.sub('?', name)[:MAX_NAME_CHARS]}'")
+    return SerializationException("The request body is not valid JSON.")
 
 
 def _error(code: str, message: str) -> dict[str, Json]:
