@@ -37,6 +37,7 @@ from app.clock import utc_now
 from app.engine.functions import Invocation
 from app.engine.runtime import Engine
 from app.engine_process import engine_site, make_engine
+from app.errors import StartRefused, StoreError
 from app.inbox import Inbox
 from app.logs import LogLines
 from app.presence import Presence
@@ -136,6 +137,9 @@ async def verify_audit(settings: Settings) -> AuditReport:
     try:
         ring = KeyRing(read_secret_keys(given))
         return await check_audit(store, ring)
+    except StoreError as exc:
+        sentence = f"The store {settings.store} cannot be read; signoff doctor says more."
+        raise StartRefused(sentence) from exc
     finally:
         await store.close()
 

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.approvals.store.dynamodb.definition import table_definition
 from app.approvals.store.dynamodb.setup import create_table, table_faults
 from app.aws_json import AwsJsonClient
 from app.doctor_aws import ses_findings, table_findings
+from app.errors import StartRefused
+from app.main import verify_audit
 from app.settings import Settings, load_settings
 from app.strict_json import Json
 from tests.approvals.channels.ses_server import FakeSes, serving_ses
@@ -117,6 +120,15 @@ async def test_a_dynamodb_that_is_not_there_is_told(
     [finding] = await table_findings(settings, "doctor")
 
     assert finding.sentence == "DynamoDB does not answer (ConnectionRefusedError)."
+
+
+async def test_an_audit_that_cannot_be_read_is_told_in_a_sentence(settings: Settings) -> None:
+    """`signoff audit verify` with the name of a table that is not there."""
+    secret = SecretStr("qCw3Vh2kXl8bYp5ZsT0dRf7uJm4nGa1e")
+    wrong = settings.model_copy(update={"store": "dynamodb:nowhere", "secret_keys": secret})
+
+    with pytest.raises(StartRefused, match="dynamodb:nowhere cannot be read; signoff doctor"):
+        await verify_audit(wrong)
 
 
 @pytest.fixture

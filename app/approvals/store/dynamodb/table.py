@@ -32,7 +32,7 @@ from app.aws_json import (
     find_credentials,
     find_region,
 )
-from app.errors import StoreUnavailable, StoreUnconfirmed
+from app.errors import StoreError, StoreUnavailable, StoreUnconfirmed
 from app.strict_json import Json
 
 log = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ class Table:
     def _read(self, operation: str, members: Json) -> Json:
         try:
             return self._write(operation, members)
-        except StoreUnconfirmed as exc:
+        except StoreError as exc:
             raise StoreUnavailable("The store cannot be read at the moment.") from exc
 
     def _write(self, operation: str, members: Json) -> Json:
