@@ -86,7 +86,7 @@ def _children(node: Json) -> list[Json]:
 def _fault(text: str, exc: orjson.JSONDecodeError) -> Fault:
     if "depth limit" in exc.msg:
         return _TOO_DEEP
-    if "end of data" in exc.msg:
+    if "end of data" in exc.msg or not text.strip():
         return Fault(_ended(text), exc.lineno, exc.colno)
     at = _position(text, exc)
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)

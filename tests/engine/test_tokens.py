@@ -76,15 +76,21 @@ async def test_a_token_is_dead_after_a_stop(driver: Driver) -> None:
         await driver.succeed(1)
 
 
-async def test_output_that_is_not_json_leaves_the_task_open(driver: Driver) -> None:
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [("not json", "Unrecognized token 'not'"), ("", "Unexpected end"), (" ", "Unexpected end")],
+)
+async def test_output_that_is_not_json_leaves_the_task_open(
+    driver: Driver, output: str, reason: str
+) -> None:
     """A refused output costs nothing: the task can still be completed."""
     arn = await driver.run(only(parked()))
 
     with pytest.raises(InvalidOutput) as caught:
-        await driver.engine.send_task_success(driver.tokens[0], "not json")
+        await driver.engine.send_task_success(driver.tokens[0], output)
     await driver.succeed({"fine": True})
 
-    assert caught.value.message.startswith("Invalid Output: 'Unrecognized token 'not'")
+    assert caught.value.message.startswith(f"Invalid Output: '{reason}")
     assert await driver.output(arn) == {"fine": True}
 
 
