@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -22,9 +22,11 @@ from app.errors import SignoffError
 from app.strict_json import Json, NotJson, loads
 
 _LIMIT = sys.getrecursionlimit()
+from jsonata.functions import Functions  # noqa: E402
 from jsonata.jexception import JException  # noqa: E402  # it raises the limit for everyone...
 from jsonata.jsonata import Jsonata  # noqa: E402
 from jsonata.parser import Parser  # noqa: E402
+from jsonata.signature import Signature  # noqa: E402
 from jsonata.utils import Utils  # noqa: E402
 
 sys.setrecursionlimit(_LIMIT)  # ...which is ours to decide
@@ -93,7 +95,8 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
     except (ZeroDivisionError, OverflowError) as exc:
         raise QueryError("D1001: Number out of range: null") from exc
     except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise QueryError(f"D3000: {exc}") from exc  # the library stumbled over the values
+        # The library stumbled over the values.
+        raise QueryError("D3000: The expression cannot be evaluated for these values") from exc
     finally:
         sys.setrecursionlimit(limit)
     if result is None:
@@ -104,16 +107,26 @@ def evaluate(text: str, bindings: Mapping[str, Json], seed: float, seconds: floa
 def _explained(exc: JException) -> str:
     """Code and text, as JSONata words them: values are shown as JSON.
 
-    The library says "Object" where JSONata says "function", and shows values bare.
+    The library says "Object" where JSONata says "function", shows values bare, and has faults whose
+    text stands where their code belongs.
     """
-    template = JException.error_codes.get(exc.get_error())
+    code = _CODES.get(exc.get_error(), exc.get_error())
+    template = JException.error_codes.get(code)
     if template is None or template == "{{{message}}}":
-        return f"{exc.get_error()}: {exc}"
-    values = iter((exc.get_current(), exc.get_expected(), exc.extra))
+        return f"{code}: {exc}"
+    # Of what cannot be negated, the library tells the operator first.
+    told = (exc.get_expected(),) if code == "D1002" else (exc.get_current(), exc.get_expected())
+    last = _PLURALS.get(exc.extra, exc.extra) if code == "T0412" else exc.extra
+    values = iter((*told, last))
     text = _PLACE.sub(lambda _: _shown(next(values, None)), template.replace("Object", "function"))
-    return f"{exc.get_error()}: {text}"
+    return f"{code}: {text}"
 
 
+_PLURALS = {"a": "arrays", "b": "booleans", "f": "functions"}
+_PLURALS |= {"n": "numbers", "o": "objects", "s": "strings"}
+_CODES: Mapping[str, str] = {
+    JException.error_codes[code].replace("Object", "function"): code for code in ("D3010", "D3011")
+}
 _PLACE = re.compile(r"\{\{\w+\}\}")
 
 
@@ -167,32 +180,81 @@ def _number(value: float) -> Json:
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
-# AWS's functions
+# AWS's functions, and some of JSONata's that the library does not have right
+
+
+class _Function(Jsonata.JFunction):  # type: ignore[misc]  # the library has no types
+    """A function of ours, its arguments checked against JSONata's signature of it."""
+
+    def __init__(self, name: str, signature: str, made: Callable[..., Any]) -> None:
+        super().__init__(Jsonata.JLambda(made), None)
+        self.signature = Signature(signature, name)
 
 
 def _added(random: Random) -> dict[str, Any]:
-    functions: dict[str, Callable[..., Any]] = {
-        "partition": _partition,
-        "range": _range,
-        "hash": _hash,
-        "random": lambda seed=None: (random if seed is None else Random(seed)).random(),  # noqa: S311
-        "uuid": lambda: str(uuid.UUID(int=random.getrandbits(128), version=4)),
-        "parse": _parse,
+    added: dict[str, Any] = {
+        name: _Function(name, signature, made)
+        for name, (signature, made) in {**_FUNCTIONS, **_drawn(random)}.items()
     }
-    added: dict[str, Any] = {name: Jsonata.JLambda(made) for name, made in functions.items()}
     added["eval"] = None
     return added
 
 
+def _refuse_arguments(self: Any, _arguments: Any, given: str, name: str | None) -> NoReturn:
+    """Name the first argument that does not fit, as JSONata's ``throwValidationError`` does.
+
+    The library's own looks whether the beginning of a signature fits all that was given, and so
+    nearly always names the first.
+    """
+    pattern, fitting = "", 0
+    for parameter in self._params:
+        pattern += parameter.regex
+        found = re.match(pattern, given)
+        if found is None:
+            break
+        fitting = found.end()
+    raise JException("T0410", -1, fitting + 1, name)
+
+
+def _symbol(self: Any, value: Any) -> str:
+    """The letter of an argument's type; the library takes null for an argument that is missing."""
+    return "l" if value is Utils.NULL_VALUE else str(_LIBRARY_SYMBOL(self, value))
+
+
+_LIBRARY_SYMBOL = Signature.get_symbol
+Signature.get_symbol = _symbol
+Signature.throw_validation_error = _refuse_arguments
+
+
+def _drawn(random: Random) -> Mapping[str, tuple[str, Callable[..., Any]]]:
+    return {
+        "random": (
+            "<n?:n>",
+            lambda seed: (random if seed is None else Random(seed)).random(),  # noqa: S311
+        ),
+        "uuid": ("<:s>", lambda: str(uuid.UUID(int=random.getrandbits(128), version=4))),
+    }
+
+
+def _refused(function: str, argument: int) -> JException:
+    return JException("T0410", -1, argument, function)
+
+
 def _partition(items: Any, size: Any) -> Any:
-    if not isinstance(items, list) or not isinstance(size, int) or size < 1:
-        raise JException("T0410", -1, 1)
+    if items is None or size is None:
+        return None
+    if not isinstance(size, int) or size < 1:
+        raise _refused("partition", 2)
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _range(first: Any, last: Any, step: Any) -> Any:
-    if not all(isinstance(number, int) for number in (first, last, step)) or step == 0:
-        raise JException("T0410", -1, 1)
+def _range(*bounds: Any) -> Any:
+    if None in bounds:
+        return None
+    for position, number in enumerate(bounds, start=1):
+        if not isinstance(number, int) or (position == len(bounds) and number == 0):
+            raise _refused("range", position)
+    first, last, step = bounds
     items = range(first, last + (1 if step > 0 else -1), step)
     if len(items) > MAX_RANGE:
         raise JException("D2014", -1, len(items))
@@ -203,18 +265,57 @@ _ALGORITHMS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256"}
 _ALGORITHMS |= {"SHA-384": "sha384", "SHA-512": "sha512"}
 
 
-def _hash(text: Any, algorithm: Any) -> str:
-    if not isinstance(text, str) or algorithm not in _ALGORITHMS:
-        raise JException("T0410", -1, 1)
+def _hash(text: Any, algorithm: Any) -> str | None:
+    if text is None or algorithm is None:
+        return None
+    if algorithm not in _ALGORITHMS:
+        raise _refused("hash", 2)
     return hashlib.new(_ALGORITHMS[algorithm], text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _parse(text: Any) -> Any:
+    if text is None:
+        return None
     try:
         value = loads(text)
     except (NotJson, TypeError) as exc:
         raise QueryError("D3137: The argument of the function parse is not valid JSON") from exc
     return Utils.NULL_VALUE if value is None else value
+
+
+def _to_number(given: Any) -> Any:
+    # The library takes what Python takes for a number, "nan" and "1_000" too.
+    if not isinstance(given, str):
+        return Functions.number(given)
+    if _PREFIXED.fullmatch(given):
+        return int(given, 0)
+    if not _DECIMAL.fullmatch(given) or not math.isfinite(float(given)):
+        raise JException("D3030", -1, given)
+    return float(given) if set(given) & set(".eE") else int(given)
+
+
+def _to_millis(timestamp: Any, picture: Any) -> Any:
+    if timestamp is not None and picture is None and not _ISO_8601.fullmatch(timestamp):
+        raise JException("D3110", -1, timestamp)
+    return Functions.datetime_to_millis(timestamp, picture)
+
+
+#: JSONata's own patterns, of its functions.js and datetime.js
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([Ee][-+]?[0-9]+)?")
+_PREFIXED = re.compile(r"0[xX][0-9A-Fa-f]+|0[oO][0-7]+|0[bB][01]+")
+_ISO_8601 = re.compile(
+    r"[0-9]{4}(-[01][0-9])*(-[0-3][0-9])*(T[0-2][0-9]:[0-5][0-9]:[0-5][0-9])*(\.[0-9]+)?"
+    r"([+-][0-2][0-9]:?[0-5][0-9]|Z)?"
+)
+
+_FUNCTIONS: Mapping[str, tuple[str, Callable[..., Any]]] = {
+    "partition": ("<an:a>", _partition),
+    "range": ("<nnn:a>", _range),
+    "hash": ("<ss:s>", _hash),
+    "parse": ("<s:j>", _parse),
+    "number": ("<(nsb)-:n>", _to_number),
+    "toMillis": ("<s-s?:n>", _to_millis),
+}
 
 
 # What an expression is made of

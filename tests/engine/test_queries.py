@@ -75,7 +75,7 @@ FAILURES = [
     ("1 / 0", "threw an error during evaluation. D1001: Number out of range: null"),
     (
         "$match('ab', 'a.')",
-        'threw an error during evaluation. T0410: Argument 1 of function "match" does not match '
+        'threw an error during evaluation. T0410: Argument 2 of function "match" does not match '
         "function signature",
     ),
     ("1e308 * 10", "threw an error during evaluation. D1001: Number out of range: null"),
@@ -92,6 +92,74 @@ def test_an_expression_fails_in_aws_words(text: str, why: str) -> None:
         f"The JSONata expression '{text}' specified for the field 'Output' {why}"
     )
     assert (caught.value.error, caught.value.location) == ("States.QueryEvaluationError", "Output")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("$hash('a')", 'T0410: Argument 2 of function "hash" does not match function signature'),
+        (
+            "$hash('a', 'x')",
+            'T0410: Argument 2 of function "hash" does not match function signature',
+        ),
+        (
+            "$range(1, 5, 0)",
+            'T0410: Argument 3 of function "range" does not match function signature',
+        ),
+        (
+            "$partition([1], 0.5)",
+            'T0410: Argument 2 of function "partition" does not match function signature',
+        ),
+        ("$uuid(1)", 'T0410: Argument 1 of function "uuid" does not match function signature'),
+        ("$parse(1)", 'T0410: Argument 1 of function "parse" does not match function signature'),
+        (
+            "$length(null)",
+            'T0410: Argument 1 of function "length" does not match function signature',
+        ),
+        (
+            "$substring('a', 'b')",
+            'T0410: Argument 2 of function "substring" does not match function signature',
+        ),
+        ("$sum('a')", 'T0412: Argument 1 of function "sum" must be an array of "numbers"'),
+        ("$number('nan')", 'D3030: Unable to cast value to a number: "nan"'),
+        ("$number('1_000')", 'D3030: Unable to cast value to a number: "1_000"'),
+        (
+            "$toMillis('soon')",
+            "D3110: The argument of the toMillis function must be an ISO 8601 formatted timestamp. "
+            'Given "soon"',
+        ),
+        ("-'a'", 'D1002: Cannot negate a non-numeric value: "a"'),
+        (
+            "$replace('a', '', 'b')",
+            "D3010: Second argument of replace function cannot be an empty string",
+        ),
+    ],
+)
+def test_a_function_refuses_arguments_in_jsonata_words(text: str, why: str) -> None:
+    """Code and text are those of JSONata, with the function and the argument that does not fit."""
+    with pytest.raises(QueryFailure) as caught:
+        query(text).evaluate(STATES, scope())
+
+    assert str(caught.value.cause).endswith(f" threw an error during evaluation. {why}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("$number('0x1F') + $number('0b11') + $number('0o17')", 49),
+        ("$number('-1.50e1')", -15),
+        ("$number(true)", 1),
+        ("$count(null)", 1),
+        ("$partition('a', 1)", [["a"]]),
+        ("$map(['1', '2'], $number)", [1, 2]),
+        ("$exists($range(1, $nothing, 1))", False),
+        ("$exists($hash($nothing, 'MD5')) or $exists($parse($nothing))", False),
+        ("$toMillis('2020-01-01T00:00:00.000+0100')", 1_577_833_200_000),
+    ],
+)
+def test_a_function_takes_what_jsonata_takes(text: str, value: Json) -> None:
+    """Nothing makes nothing, one value stands for an array, and null is a value."""
+    assert query(text).evaluate(STATES, scope()) == value
 
 
 DOUBLED = "".join(f"$v{n} := $v{n - 1} & $v{n - 1};" for n in range(1, 40))
