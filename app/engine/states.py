@@ -197,8 +197,7 @@ class Choice(State):
         if self.default is None:
             raise EvaluationFailure(
                 NO_CHOICE_MATCHED,
-                "Failed to transition out of the state: no choice rule matched, "
-                "and the state has no Default.",
+                "Failed to transition out of the state. The state does not point to a next state.",
             )
         return self.default, self.flow
 

@@ -135,7 +135,8 @@ def _compile_object(value: Mapping[str, Json], location: str) -> Template:
                 f"The field '{name}' is given with and without '.$'", f"{location}/{key}"
             )
         if name != key:
-            members[name] = compile_expression(member, key, f"{location}/{key}")
+            # AWS tells where the object is; the field is named in the message.
+            members[name] = compile_expression(member, key, location)
         else:
             members[name] = compile_template(member, f"{location}/{key}")
     if _constant(tuple(members.values())):

@@ -26,6 +26,22 @@ PARALLEL: Json = {
 }
 
 
+EXPORTING_MAP: Json = {
+    "Type": "Map",
+    "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "A",
+        "States": {"A": {"Type": "Succeed"}},
+    },
+    "ToleratedFailureCount": 1,
+    "ResultWriter": {
+        "Resource": "arn:aws:states:::s3:putObject",
+        "Parameters": {"Bucket": "results"},
+    },
+    "End": True,
+}
+
+
 async def answer_to(driver: Driver, definition: Json, given: Json = None, **members: Json) -> Any:
     """What TestState answers."""
     text = json.dumps({} if given is None else given)
@@ -220,6 +236,7 @@ async def test_a_state_of_a_whole_machine_is_named(driver: Driver) -> None:
         (PUT_EVENTS, {"mock": {"result": "{"}}, "Mocked result must be valid JSON"),
         (PUT_EVENTS, {"mock": mocked([])}, "Mocked result must be a JSON object."),
         (PARALLEL, {"mock": mocked({})}, "Mocked result must be an array."),
+        (EXPORTING_MAP, {"mock": mocked([1])}, "Mocked result must be a JSON object."),
         (
             PARALLEL,
             {"mock": mocked([1])},
@@ -359,6 +376,23 @@ async def test_a_map_is_inspected(driver: Driver) -> None:
             "variables": '{"kept":5,"seen":1}',
         },
     }
+
+
+async def test_a_map_that_exports_its_results_is_mocked_by_an_object(driver: Driver) -> None:
+    """What AWS's Map Run answers with then; how many items there are is known from the input."""
+    told = {"MapRunArn": "arn", "ResultWriterDetails": {"Bucket": "results", "Key": "manifest"}}
+
+    answer = await answer_to(driver, EXPORTING_MAP, [1, 2], mock=mocked(told))
+    failed = await answer_to(
+        driver,
+        EXPORTING_MAP,
+        [1, 2],
+        mock=mocked(told),
+        stateConfiguration={"mapIterationFailureCount": 2},
+    )
+
+    assert answer == {"status": "SUCCEEDED", "output": json.dumps(told)}
+    assert failed["error"] == "States.ExceedToleratedFailureThreshold"
 
 
 async def test_a_map_fails_when_told_that_too_many_iterations_did(driver: Driver) -> None:
