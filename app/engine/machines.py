@@ -281,11 +281,12 @@ class Machines:
             "stateMachineArn": self.arns.state_machine(row.name),
             "name": row.name,
             "roleArn": row.role_arn,
+            # The member is required; AWS leaves an empty object of what is not wanted.
+            "definition": row.definition if whole else "{}",
             **_DEFAULTS,
             **orjson.loads(row.settings),
         }
         if whole:
-            shown["definition"] = row.definition
             variables = references(self.to_run(self._database.read, row.revision).machine)
             if variables:
                 shown["variableReferences"] = variables
