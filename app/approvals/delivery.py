@@ -29,7 +29,14 @@ from app.approvals.protocol import (
 from app.approvals.reconcile import Trail
 from app.approvals.seal import Sealer
 from app.approvals.store import Approvals, Lease, Owed, Stored
-from app.approvals.targets import Target, TargetBusy, TargetDown, TargetRefused, TaskGone
+from app.approvals.targets import (
+    Target,
+    TargetBusy,
+    TargetDown,
+    TargetError,
+    TargetRefused,
+    TaskGone,
+)
 from app.clock import Clock, utc_now
 from app.errors import StoreError
 from app.metrics import NO_METER, Meter
@@ -75,7 +82,7 @@ class Delivery:
         self._meter = meter
         self._uniform = uniform
         self._owner = token_hex(8)
-        self._running: set[asyncio.Task[Settlement | None]] = set()
+        self._running: set[asyncio.Task[Settlement | None] | asyncio.Task[None]] = set()
 
     def lease(self) -> Lease:
         """A lease of this process, from now on."""
@@ -97,14 +104,25 @@ class Delivery:
         Raises:
             TaskGone, TargetBusy, TargetRefused: the workflow was not told.
         """
-        target = self._targets.get(stored.approval.target)
-        if target is None:
-            raise TargetRefused("this process does not know the target")
-        try:
-            token = self._sealer.open(stored.sealed_token, stored.approval.id)
-        except ValueError as exc:
-            raise TargetRefused("the task token cannot be opened") from exc
+        target, token = self._opened(stored)
         await target.heartbeat(token)
+
+    def look(self, stored: Stored) -> asyncio.Task[None]:
+        """Begin to see whether the task of a pending approval still waits; it never raises.
+
+        The workflow gets a heartbeat if the mint asks for them. An approval whose task has ended is
+        closed.
+        """
+        task = asyncio.get_running_loop().create_task(self._look(stored))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def closed(self, approval_id: str, evidence: str) -> None:
+        """Write down that the task of an approval ended, if nobody had decided."""
+        if await self._store.task_closed(approval_id, evidence, self._clock()):
+            self._meter.count("closings")
+            log.info("task had ended", extra={"approval": approval_id, "evidence": evidence})
 
     async def idle(self) -> None:
         """Wait until no attempt is under way."""
@@ -122,6 +140,46 @@ class Delivery:
             await self._store.release(self._owner, self._clock())
         except StoreError:
             log.warning("leases were not given back; they end by themselves")
+
+    def _opened(self, stored: Stored) -> tuple[Target, str]:
+        """Who waits, and for which task token."""
+        target = self._targets.get(stored.approval.target)
+        if target is None:
+            raise TargetRefused("this process does not know the target")
+        try:
+            return target, self._sealer.open(stored.sealed_token, stored.approval.id)
+        except ValueError as exc:
+            raise TargetRefused("the task token cannot be opened") from exc
+
+    async def _look(self, stored: Stored) -> None:
+        where = {"approval": stored.approval.id}
+        try:
+            evidence = await self._ending(stored)
+            if evidence is not None:
+                await self.closed(stored.approval.id, evidence)
+        except TargetError as exc:
+            # It is looked at again, soon if a heartbeat is owed.
+            log.info("a pending task was not looked at", extra={**where, "why": exc.code})
+        except StoreError:
+            log.warning("the end of a task was not recorded", extra=where)
+        except Exception:
+            log.exception("looking at a pending task failed", extra=where)
+
+    async def _ending(self, stored: Stored) -> str | None:
+        """What ended the task; None if it waits, as far as can be known."""
+        request = stored.approval.request
+        if request.heartbeat_seconds is not None:
+            try:
+                await self.heartbeat(stored)
+            except TaskGone as gone:
+                return f"{gone.code} at a heartbeat"
+        elif request.execution_arn is not None:
+            target, token = self._opened(stored)
+            trail = Trail(token, Payload(), None)
+            async for event in target.history(request.execution_arn):
+                trail.read(event)
+            return trail.ending()
+        return None
 
     async def _deliver(self, owed: Owed) -> Settlement | None:
         try:

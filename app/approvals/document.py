@@ -34,6 +34,7 @@ def request_document(request: Request) -> Json:
         actions=[_action_document(action) for action in request.actions],
         on_expiry=request.on_expiry and _outcome_document(request.on_expiry),
         execution_arn=request.execution_arn,
+        heartbeat_seconds=request.heartbeat_seconds,
     )
 
 
@@ -51,6 +52,7 @@ def read_request_document(document: Json, expires_at: datetime) -> Request:
         expires_at=expires_at,
         on_expiry=_read_outcome(on_expiry) if on_expiry else None,
         execution_arn=document.get("execution_arn"),
+        heartbeat_seconds=document.get("heartbeat_seconds"),
     )
 
 

@@ -127,6 +127,8 @@ class Request:
     expires_at: datetime
     on_expiry: Outcome | None  #: what the workflow is told when nobody decides; None: nothing
     execution_arn: str | None  #: lets a lost answer be reconciled with the execution's history
+    #: of the task's state: while the approval is pending, heartbeats are sent in time
+    heartbeat_seconds: int | None = None
 
     def action(self, name: str) -> Action:
         """The action called *name* (KeyError if there is none)."""

@@ -17,7 +17,7 @@ approval ever has a decision, and nothing but ``on_expiry`` is ever sent for one
 from base64 import b32decode, b32encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from secrets import token_bytes
 from types import MappingProxyType
@@ -55,6 +55,13 @@ OPERATOR_DELAY_S = (30.0, 60.0)
 #: so many attempts in vain are no hiccup any more (about ten minutes, either way)
 PUZZLING_ATTEMPTS = 20
 PUZZLING_DOWN_ATTEMPTS = 400
+
+#: how long a pending approval's task is not looked at, at least and at most
+FIRST_LOOK = timedelta(minutes=1)
+RAREST_LOOK = timedelta(hours=6)
+#: so many heartbeats fit into the time in which one must come
+HEARTBEATS_IN_TIME = 3
+MIN_HEARTBEAT = timedelta(seconds=1)
 
 #: a float in [low, high), like `random.uniform`
 Uniform = Callable[[float, float], float]
@@ -112,6 +119,20 @@ def as_of(approval: Approval, now: datetime) -> Approval:
         expired_at = approval.request.expires_at
         return replace(approval, state=State.EXPIRED, closed_at=expired_at)
     return approval
+
+
+def next_look(request: Request, created_at: datetime, now: datetime) -> datetime | None:
+    """When a pending approval's task is to be looked at again; None for never.
+
+    In time for its heartbeat, if it asks for them. Else, if its execution is known, whenever the
+    approval's age has doubled, so that what ended early is seen early and nobody is asked often.
+    """
+    if request.heartbeat_seconds is not None:
+        every = timedelta(seconds=request.heartbeat_seconds) / HEARTBEATS_IN_TIME
+        return now + max(MIN_HEARTBEAT, every)
+    if request.execution_arn is not None:
+        return now + min(max(FIRST_LOOK, now - created_at), RAREST_LOOK)
+    return None
 
 
 def decision_payload(approval_id: str, request: Request, decision: Decision) -> Payload:

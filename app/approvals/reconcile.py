@@ -95,6 +95,14 @@ class Trail:
             return self._unclosed(task, attempts)
         return self._unseen(attempts)
 
+    def ending(self) -> str | None:
+        """The event that ended our task or its execution; None while the history shows none.
+
+        For an approval that is pending: a task that does not show our token is not taken for ours.
+        """
+        closed = (task.verdict.evidence for task in self._all if task.has_token and task.verdict)
+        return next(closed, self._ended)
+
     def _schedule(self, event: Event) -> None:
         details = _details(event)
         text = details.get("parameters") or details.get("input") or ""

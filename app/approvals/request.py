@@ -13,6 +13,7 @@
 | outcome | success: any JSON; failure: error 1 to 256, cause up to 32,768 characters |
 | comment | none, optional, required; for all actions or for one |
 | expires_in | 1 second to 1 year |
+| heartbeat_seconds | 1 to 99,999,999, as in a state's HeartbeatSeconds |
 
 An outcome must leave room for what the decision adds to it (the ``approval`` object with the
 longest comment): the whole output is at most 262,144 bytes of UTF-8, Step Functions' own limit. So
@@ -56,6 +57,7 @@ MAX_ERROR = 256
 MAX_CAUSE = 32_768
 MAX_COMMENT = 4_000
 MAX_EXPIRES_IN = 31_536_000
+MAX_HEARTBEAT_SECONDS = 99_999_999
 
 SHOWN_FAULTS = 5  #: in the message; all are in `fields`
 
@@ -160,6 +162,7 @@ _MINT = frozenset(
         "actions",
         "comment",
         "expires_in",
+        "heartbeat_seconds",
         "on_expiry",
         "allow_default_approve",
     }
@@ -195,6 +198,8 @@ def _request(fields: Fields, faults: Faults, expires_at: datetime) -> Request:
         expires_at=expires_at,
         on_expiry=_on_expiry(fields, faults),
         execution_arn=_execution(fields, "execution_arn"),
+        # Zero is no number that may be given.
+        heartbeat_seconds=fields.integer("heartbeat_seconds", 1, MAX_HEARTBEAT_SECONDS, 0) or None,
     )
 
 

@@ -273,9 +273,7 @@ class ApprovalService(Reading):
         try:
             await self.delivery.heartbeat(stored)
         except TaskGone as gone:
-            evidence = f"{gone.code} at a heartbeat"
-            if await self._store.task_closed(approval_id, evidence, self._clock()):
-                log.info("task had ended", extra={"approval": approval_id, "evidence": evidence})
+            await self.delivery.closed(approval_id, f"{gone.code} at a heartbeat")
             raise
 
     async def expire(self, approval: Approval) -> bool:

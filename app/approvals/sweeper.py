@@ -1,4 +1,5 @@
-"""What is due: owed answers, expired approvals, audit digests; and a nudge for the mail worker.
+"""What is due: owed answers, expired approvals, heartbeats, audit digests; and a nudge for the mail
+worker.
 
 One task. Nothing depends on it being on time: every step is a compare-and-set, so several
 processes may sweep the same store, and a step that fails is tried again in the next round.
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 MAX_RUNNING = 64  #: attempts of the sweeper under way at once; more are not claimed
+MAX_LOOKING = 32  #: pending approvals whose task is being looked at, likewise
 EXPIRE_BATCH = 200
 DIGEST_EVERY = timedelta(hours=1)
 DIGEST_LOOK_EVERY = timedelta(seconds=30)  #: counting them each second would be most of the work
@@ -49,6 +51,8 @@ class Sweeper:
         self._alone = alone
         self._wake = asyncio.Event()
         self._running = 0  # attempts that this sweeper began
+        self._looking = 0  # at tasks of pending approvals
+        self._more_to_look_at = False
         self._looked_at: datetime | None = None  # for entries to sign
         self._more = False  # more may be due than there was room for
         self._task: asyncio.Task[None] | None = None
@@ -70,6 +74,7 @@ class Sweeper:
         now = self._clock()
         await self._step("expiry", self._expire, now)  # may owe answers
         await self._step("owed answers", self._deliver, now)
+        await self._step("pending tasks", self._look, now)
         await self._step("mails", self._nudge, now)
         await self._step("audit digests", self._sign, now)
 
@@ -132,6 +137,19 @@ class Sweeper:
             if isinstance(result, BaseException):
                 raise result
         if len(expired) == EXPIRE_BATCH:
+            self._wake.set()
+
+    async def _look(self, now: datetime) -> None:
+        free = MAX_LOOKING - self._looking
+        claimed = await self._store.claim_pending(now, free)
+        self._more_to_look_at = len(claimed) == free
+        for stored in claimed:
+            self._looking += 1
+            self._service.delivery.look(stored).add_done_callback(self._looked)
+
+    def _looked(self, _task: asyncio.Task[None]) -> None:
+        self._looking -= 1
+        if self._more_to_look_at:
             self._wake.set()
 
     async def _nudge(self, now: datetime) -> None:

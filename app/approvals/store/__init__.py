@@ -149,6 +149,12 @@ class Approvals(Protocol):
     async def expired(self, now: datetime, limit: int) -> Sequence[Approval]:
         """PENDING approvals whose date has passed, longest ago first."""
 
+    async def claim_pending(self, now: datetime, limit: int) -> Sequence[Stored]:
+        """PENDING approvals whose task is to be looked at now (`protocol.next_look`).
+
+        Each is handed to one caller only, and next when the rule says so.
+        """
+
     async def claim(self, lease: Lease, now: datetime, limit: int) -> Sequence[Owed]:
         """Take answers that are due; they are not due again before the lease ends.
 

@@ -11,7 +11,7 @@ import orjson
 from app.approvals.audit import GENESIS, AuditEvent, request_digest
 from app.approvals.document import read_request_document
 from app.approvals.model import Approval, Decision, Payload, Request, State
-from app.approvals.protocol import Settled, payload_digest
+from app.approvals.protocol import Settled, next_look, payload_digest
 from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.approvals.store.audit_rows import append
 from app.approvals.store.parsed_requests import ParsedRequests
@@ -21,8 +21,8 @@ from app.strict_json import Json, dumps
 
 _EXISTS = "SELECT 1 FROM approvals WHERE id = ?"
 _INSERT = """
-INSERT INTO approvals (id, target, state, created_at, expires_at, audit_seq, audit_head)
-VALUES (?, ?, 'PENDING', ?, ?, 0, x'')
+INSERT INTO approvals (id, target, state, created_at, expires_at, look_at, audit_seq, audit_head)
+VALUES (?, ?, 'PENDING', ?, ?, ?, 0, x'')
 """
 _INSERT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?)"
 _NEWEST_OF_EXECUTION = """
@@ -49,6 +49,15 @@ _EXPIRED = (
     _SELECT.replace("FROM approvals a", "FROM approvals a INDEXED BY approvals_open")
     + "WHERE a.state = 'PENDING' AND a.expires_at <= ? ORDER BY a.expires_at LIMIT ?"
 )
+
+_ANY_TO_LOOK_AT = """
+SELECT 1 FROM approvals INDEXED BY approvals_looked_at WHERE state = 'PENDING' AND look_at <= ?
+"""
+_TO_LOOK_AT = (
+    _SELECT.replace("FROM approvals a", "FROM approvals a INDEXED BY approvals_looked_at")
+    + "WHERE a.state = 'PENDING' AND a.look_at <= ? ORDER BY a.look_at LIMIT ?"
+)
+_LOOK_AT = "UPDATE approvals SET look_at = ? WHERE n = ?"
 
 _ROW = """
 SELECT n, id, audit_seq, audit_head, state, expires_at, next_at, needs_operator, round
@@ -159,10 +168,7 @@ class ApprovalRows:
     async def stored(self, approval_id: str) -> Stored | None:
         """The approval with this id."""
         row = self._db.read_one(_BY_ID, (approval_id,))
-        if row is None:
-            return None
-        token, fingerprint = self._db.read(_SECRETS, row[:1])[0]
-        return Stored(self._approval(row), token, fingerprint)
+        return None if row is None else self._stored(row)
 
     async def approval(self, approval_id: str) -> Approval | None:
         """The approval with this id."""
@@ -206,6 +212,13 @@ class ApprovalRows:
         """PENDING -> CLOSED; whether this call did it."""
         return await self._db.write(partial(_task_closed, approval_id, evidence, now))
 
+    async def claim_pending(self, now: datetime, limit: int) -> Sequence[Stored]:
+        """PENDING approvals whose task is to be looked at now."""
+        if limit < 1 or self._db.read_one(_ANY_TO_LOOK_AT, (to_ms(now),)) is None:
+            return []
+        rows = await self._db.write(partial(self._claim_pending, now, limit))
+        return [self._stored(row) for row in rows]
+
     async def claim(self, lease: Lease, now: datetime, limit: int) -> Sequence[Owed]:
         """Take answers that are due."""
         if limit < 1 or self._db.read_one(_ANY_DUE, (to_ms(now),)) is None:
@@ -235,6 +248,20 @@ class ApprovalRows:
         answers, oldest, needs_operator = self._db.read(_ANSWERS)[0]
         mails, due = self._db.read(_MAILS)[0]
         return Backlog(answers, _moment(oldest), needs_operator, mails, _moment(due))
+
+    def _claim_pending(
+        self, now: datetime, limit: int, connection: sqlite3.Connection
+    ) -> Sequence[Row]:
+        rows = connection.execute(_TO_LOOK_AT, (to_ms(now), limit)).fetchall()
+        for row in rows:
+            approval = self._approval(row)
+            look_at = next_look(approval.request, approval.created_at, now)
+            connection.execute(_LOOK_AT, (None if look_at is None else to_ms(look_at), row[0]))
+        return rows
+
+    def _stored(self, row: Row) -> Stored:
+        token, fingerprint = self._db.read(_SECRETS, row[:1])[0]
+        return Stored(self._approval(row), token, fingerprint)
 
     def _approval(self, row: Row) -> Approval:
         n, approval_id, target, state, created_at, expires_at = row[:6]
@@ -281,7 +308,9 @@ def _mint(new: NewApproval, connection: sqlite3.Connection) -> tuple[int, int] |
         return None
     request = new.request
     document = dumps(new.document)
-    row = (new.id, new.target, to_ms(new.created_at), to_ms(request.expires_at))
+    look_at = next_look(request, new.created_at, new.created_at)
+    dates = (new.created_at, request.expires_at, look_at)
+    row = (new.id, new.target, *(None if date is None else to_ms(date) for date in dates))
     n = connection.execute(_INSERT, row).lastrowid or 0
     kept = (n, new.sealed_token, new.fingerprint, document, request.execution_arn)
     connection.execute(_INSERT_REQUEST, kept)

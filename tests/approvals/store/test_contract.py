@@ -103,6 +103,59 @@ async def found(store: ApprovalStore, approval_id: str = "approval-1") -> Approv
     return approval
 
 
+async def test_pending_tasks_are_looked_at_in_time(store: ApprovalStore) -> None:
+    """For heartbeats at a third of the time; an execution when its approval's age has doubled."""
+    await store.mint(new("beating", heartbeat_seconds=30))
+    await store.mint(new("known", execution_arn="arn:aws:states:us-east-1:1:execution:m:e"))
+    await store.mint(new("unknown"))
+    early = await store.claim_pending(NOW + timedelta(seconds=9), 10)
+
+    looked_at = [
+        (seconds, stored.approval.id, stored.sealed_token)
+        for seconds in range(10, 241, 10)
+        for stored in await store.claim_pending(NOW + timedelta(seconds=seconds), 10)
+    ]
+
+    beats = [(seconds, "beating", b"sealed beating") for seconds in range(10, 241, 10)]
+    looks = [(seconds, "known", b"sealed known") for seconds in (60, 120, 240)]
+    assert early == []
+    assert sorted(looked_at) == sorted(beats + looks)
+
+
+async def test_a_pending_task_is_looked_at_by_one(factory: Factory, tmp_path: Path) -> None:
+    """However many processes sweep, and as many at once as are asked for."""
+    stores = [factory(tmp_path), factory(tmp_path)]
+    for number in range(5):
+        await stores[0].mint(new(f"approval-{number}", heartbeat_seconds=3))
+
+    first = await stores[0].claim_pending(LATER, 2)
+    both = await asyncio.gather(*(store.claim_pending(LATER, 10) for store in stores))
+    none = await stores[1].claim_pending(LATER, 10)
+
+    claimed = [stored.approval.id for found in (first, *both) for stored in found]
+    assert (len(first), sorted(claimed), none) == (2, [f"approval-{n}" for n in range(5)], [])
+    assert await stores[0].claim_pending(LATER, 0) == []
+    for store in stores:
+        await store.close()
+
+
+async def test_what_is_looked_at_expires_and_is_decided_as_ever(store: ApprovalStore) -> None:
+    """And is looked at no more."""
+    await store.mint(new("approval-1", heartbeat_seconds=3))
+    await store.mint(new("approval-2", heartbeat_seconds=3))
+    await store.claim_pending(LATER, 10)
+    assert await store.decide(ballot("approval-1")) == b"sealed approval-1"
+
+    after = await store.claim_pending(LATER + timedelta(seconds=1), 10)
+    past = NOW + timedelta(hours=1)
+    last = await store.claim_pending(past, 10)
+    expired = await store.expired(past, 10)
+
+    assert [stored.approval.id for stored in after] == ["approval-2"]
+    assert [stored.approval.id for stored in last] == ["approval-2"]
+    assert [approval.id for approval in expired] == ["approval-2"]
+
+
 async def test_a_mint_is_stored_once(store: ApprovalStore) -> None:
     """A second approval with the same id changes nothing, whatever it says."""
     assert await store.mint(new())

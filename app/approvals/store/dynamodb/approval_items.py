@@ -12,12 +12,12 @@ from app.approvals.model import Approval, Payload, State
 from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.approvals.store.dynamodb import answers, approval_moves, keys, rows
 from app.approvals.store.dynamodb.definition import STATE_INDEX
-from app.approvals.store.dynamodb.due import EXPIRY, due
+from app.approvals.store.dynamodb.due import EXPIRY, LOOK, due
 from app.approvals.store.dynamodb.minting import mint
 from app.approvals.store.dynamodb.moves import Plan, make_move
 from app.approvals.store.dynamodb.reading import ApprovalReader
 from app.approvals.store.dynamodb.table import Table
-from app.approvals.store.dynamodb.wire import Condition, Item, Key
+from app.approvals.store.dynamodb.wire import Condition, Item, Key, Update
 from app.clock import to_ms
 
 if TYPE_CHECKING:
@@ -94,6 +94,16 @@ class ApprovalItems(ApprovalReader):
         """PENDING -> CLOSED; whether this call did it."""
         return await self._move(approval_id, partial(approval_moves.task_closed, evidence, now))
 
+    async def claim_pending(self, now: datetime, limit: int) -> Sequence[Stored]:
+        """PENDING approvals whose task is to be looked at now."""
+
+        def claim() -> Sequence[Stored]:
+            found = due(self._table, LOOK, limit, now) if limit > 0 else []
+            claimed = [self._claim_pending(item, now) for item in found]
+            return [stored for stored in claimed if stored is not None]
+
+        return await self._run(claim)
+
     async def claim(self, lease: Lease, now: datetime, limit: int) -> Sequence[Owed]:
         """Take answers that are due."""
         return await self._run(partial(answers.claim, self._table, lease, now, limit))
@@ -119,6 +129,19 @@ class ApprovalItems(ApprovalReader):
 
     async def _move(self, approval_id: str, plan: Plan) -> bool:
         return await self._run(partial(make_move, self._table, approval_id, plan, seen=self._seen))
+
+    def _claim_pending(self, item: Item, now: datetime) -> Stored | None:
+        """The approval, which is ours to look at; None if somebody was faster, or it is over."""
+        found = self._load(keys.approval_of(item["pk"]) or "")
+        if found is None:
+            return None
+        row, kept = found
+        held = (("due", "=", item["due"]), ("due_at", "=", item["due_at"]))
+        sets = rows.pending(row, kept.request, now)
+        if self._table.update(Update(Key(item["pk"], item["sk"]), held, sets)) is None:
+            return None
+        approval = rows.read_approval(row, kept.request)
+        return Stored(approval, kept.sealed_token, kept.fingerprint)
 
     def _sealed_token(self, approval_id: str) -> bytes | None:
         kept = self._kept.get(approval_id)

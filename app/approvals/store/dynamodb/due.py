@@ -9,6 +9,7 @@ from app.approvals.store.dynamodb.wire import Condition, Item
 from app.clock import to_ms
 
 EXPIRY = "expiry"  #: a pending approval, due when it expires
+LOOK = "look"  #: a pending approval whose task is looked at before that
 ANSWER = "answer"  #: an approval whose workflow is to be told something
 MAIL = "mail"  #: a queued mail
 AUDIT = "audit"  #: an audit entry that no digest covers, since it was written

@@ -6,8 +6,6 @@ from app.approvals.audit import GENESIS, AuditEvent, request_digest
 from app.approvals.model import State
 from app.approvals.store import NewApproval
 from app.approvals.store.dynamodb import keys, rows
-from app.approvals.store.dynamodb.definition import shard
-from app.approvals.store.dynamodb.due import EXPIRY
 from app.approvals.store.dynamodb.mail_items import request_mails
 from app.approvals.store.dynamodb.moves import Move, next_entry
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
@@ -70,9 +68,8 @@ def _minted(new: NewApproval) -> list[Write]:
         "round": 0,
         "audit_seq": entry["seq"],
         "audit_head": entry["hash"],
-        "due": shard(EXPIRY, key.pk),
-        "due_at": to_ms(request.expires_at),
     }
+    row |= rows.pending(row, request, new.created_at)
     items = [row, entry, *parts, *request_mails(key.pk, len(request.recipients), 0, new.created_at)]
     if arn is not None:
         ttl = at // 1000 + _LOOKUP_KEPT_S

@@ -10,9 +10,10 @@ import orjson
 
 from app.approvals.document import read_request_document
 from app.approvals.model import Approval, Decision, Payload, Request, State
+from app.approvals.protocol import next_look
 from app.approvals.store.dynamodb import keys
 from app.approvals.store.dynamodb.definition import shard
-from app.approvals.store.dynamodb.due import ANSWER
+from app.approvals.store.dynamodb.due import ANSWER, EXPIRY, LOOK
 from app.approvals.store.dynamodb.wire import Item
 from app.clock import from_ms, to_ms
 from app.errors import TooLarge
@@ -131,6 +132,14 @@ def read_payload(item: Mapping[str, Any] | None) -> Payload:
     """The answer that `payload_item` wrote; an empty one if there is none."""
     item = item or {}
     return Payload(item.get("output"), item.get("error"), item.get("cause"))
+
+
+def pending(row: Item, request: Request, now: datetime) -> Item:
+    """The attributes that say when a pending approval is due: at its next look, or its expiry."""
+    look_at = next_look(request, from_ms(row["created_at"]), now)
+    if look_at is None or look_at >= request.expires_at:
+        return {"due": shard(EXPIRY, row["pk"]), "due_at": to_ms(request.expires_at)}
+    return {"due": shard(LOOK, row["pk"]), "due_at": to_ms(look_at)}
 
 
 def is_open(row: Item, now: datetime) -> bool:
