@@ -64,7 +64,7 @@ from app.engine.versions import Versions
 from app.errors import ExecutionAlreadyExists, StateMachineTypeNotSupported, TaskTimedOut
 from app.metrics import NO_METER, Meter
 from app.sqlite import Database
-from app.strict_json import Json
+from app.strict_json import Json, canonical
 
 Verb = Callable[..., Awaitable[Json]]
 
@@ -404,7 +404,8 @@ class Engine:
                 return int(started_ms)
             raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.arn}'")
         same = test_case == chosen.test_case
-        same = same and Payload.of_text(given).value == execution.input.value
+        # As JSON: to Python, true and 1 are equal.
+        same = same and canonical(Payload.of_text(given).value) == canonical(execution.input.value)
         if status != RUNNING or not same:
             raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.arn}'")
         return int(started_ms)

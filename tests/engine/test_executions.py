@@ -45,6 +45,8 @@ async def test_another_execution_of_the_same_name_is_refused(driver: Driver) -> 
 
     with pytest.raises(ExecutionAlreadyExists) as caught:
         await start(driver, "run", '{"a":2}')
+    with pytest.raises(ExecutionAlreadyExists):
+        await start(driver, "run", '{"a":true}')
     await driver.succeed(1)
     with pytest.raises(ExecutionAlreadyExists):
         await start(driver, "run", '{"a":1}')
