@@ -17,7 +17,7 @@ demo: .venv/.installed ## start service, engine, mailbox and the example workflo
 test: .venv/.developed ## run the whole suite (installs what it needs, chromium too where it may)
 	@tools/browser.sh
 	@$(MAKE) --no-print-directory .venv-aws/.installed
-	$(RUN)/pytest --numprocesses auto --dist loadfile
+	$(RUN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/.developed ## what a change must pass: lint, format, types, layers
 	$(RUN)/ruff check .
