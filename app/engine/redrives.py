@@ -1,7 +1,10 @@
 """RedriveExecution: an execution that did not succeed goes on where it failed."""
 
 import sqlite3
+from collections.abc import Mapping
 from functools import partial
+
+import orjson
 
 from app.clock import Clock, to_ms
 from app.engine.conductor import Conductor
@@ -10,12 +13,13 @@ from app.engine.execution import Redrive, Transition
 from app.engine.executions import Executions
 from app.engine.machines import Machines
 from app.engine.starting import duration_ms
-from app.engine.store import load_execution, restart_execution, within
+from app.engine.store import ExecutionRow, load_execution, restart_execution, within
 from app.errors import ExecutionNotRedrivable
 from app.sqlite import Database
 from app.strict_json import Json
 
 TOKEN_LIFE_MS = 900_000  #: how long a client token gives the same answer
+MAX_TOKENS = 10  #: the last ones do
 
 
 class Redrives:
@@ -44,10 +48,9 @@ class Redrives:
         def work(connection: sqlite3.Connection) -> tuple[int, Transition | None]:
             query = within(connection)
             row = self._executions.find(execution_arn, query)
-            if client_token is not None and client_token == row.redrive_token:
-                redriven_ms = row.redriven_ms or now_ms
-                if now_ms - redriven_ms < TOKEN_LIFE_MS:
-                    return redriven_ms, None
+            tokens = _tokens(row, now_ms)
+            if client_token in tokens:
+                return tokens[client_token], None
             reason = self._executions.why_not_redrivable(row, now_ms, query)
             if reason is not None:
                 raise ExecutionNotRedrivable(reason)
@@ -55,7 +58,9 @@ class Redrives:
                 raise ExecutionNotRedrivable("Execution can be redriven by its Map Run only")
             revision = self._machines.to_run(query, row.revision)
             timeout_ms = now_ms + duration_ms(revision)
-            restart_execution(connection, row.id, timeout_ms, now_ms, client_token)
+            if client_token is not None:
+                tokens[client_token] = now_ms
+            restart_execution(connection, row.id, timeout_ms, now_ms, _stored(tokens))
             restarted = load_execution(query, row.id)
             assert restarted is not None  # noqa: S101  # it was found
             return now_ms, self._conductor.advance(connection, restarted, Redrive(), now_ms)
@@ -64,3 +69,13 @@ class Redrives:
         if made is not None:
             self._conductor.after(made)
         return {"redriveDate": redriven_ms / 1000}
+
+
+def _tokens(row: ExecutionRow, now_ms: int) -> dict[str | None, int]:
+    """The client tokens that still give the answer they gave, and when that was."""
+    known = orjson.loads(row.redrive_tokens or "{}")
+    return {token: at for token, at in known.items() if now_ms - at < TOKEN_LIFE_MS}
+
+
+def _stored(tokens: Mapping[str | None, int]) -> str:
+    return orjson.dumps(dict(list(tokens.items())[-MAX_TOKENS:])).decode()

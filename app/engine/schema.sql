@@ -78,7 +78,7 @@ CREATE TABLE executions (
   alias TEXT,                     -- that it was started through
   redrives INTEGER NOT NULL DEFAULT 0,
   redriven_ms INTEGER,
-  redrive_token TEXT              -- of the client that did it last
+  redrive_token TEXT              -- of the clients that did it lately, as JSON
 );
 CREATE UNIQUE INDEX executions_by_name ON executions (machine, name);
 CREATE INDEX executions_by_status ON executions (machine, status);

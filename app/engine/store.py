@@ -112,7 +112,7 @@ class ExecutionRow:
     alias: str | None
     redrives: int
     redriven_ms: int | None
-    redrive_token: str | None
+    redrive_tokens: str | None  #: of the clients that did it, and when; JSON
     test_case: str | None
 
     @property
@@ -256,12 +256,12 @@ def restart_execution(
     execution_id: int,
     timeout_ms: int,
     now_ms: int,
-    token: str | None,
+    tokens: str | None,
 ) -> None:
     """Make an execution run again, its frames as they stood when it ended."""
     (packed,) = connection.execute(_HALTED_FRAMES, (execution_id,)).fetchone()
     connection.executemany(_PUT, orjson.loads(zlib.decompress(packed)))
-    connection.execute(_RESTART, (RUNNING, timeout_ms, now_ms, token, execution_id))
+    connection.execute(_RESTART, (RUNNING, timeout_ms, now_ms, tokens, execution_id))
 
 
 def _ended(execution: Execution) -> tuple[object, ...]:

@@ -207,6 +207,22 @@ async def test_the_same_client_token_redrives_once(driver: Driver) -> None:
         await redriven(driver, arn, clientToken="u")
 
 
+async def test_an_earlier_client_token_does_not_redrive_again(driver: Driver) -> None:
+    """A request that was sent again and comes late, after another redrive failed too."""
+    arn = await driver.run(only(parked()))
+    await driver.fail("E")
+    first = await redriven(driver, arn, clientToken="t")
+    await driver.fail("E")
+    await driver.pass_time(5)
+    await redriven(driver, arn, clientToken="u")
+    await driver.fail("E")
+
+    assert await redriven(driver, arn, clientToken="t") == first
+    assert (await driver.describe(arn))["redriveCount"] == 2
+    await driver.pass_time(896)
+    assert await redriven(driver, arn, clientToken="t") != first
+
+
 async def test_what_runs_or_succeeded_is_not_redriven(driver: Driver) -> None:
     """DescribeExecution gives the same reason."""
     arn = await driver.run(only(parked()))
