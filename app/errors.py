@@ -12,7 +12,8 @@ SignoffError
 │   ├── UnknownApproval          404
 │   ├── CallbackRefused          what the sfn-callback-urls API answers: its code and a sentence
 │   ├── Conflict                 409  same task token, other content; a move that is too late
-│   └── TooLarge                 413
+│   ├── TooLarge                 413
+│   └── TooManyMails             429  a recipient got as many mails as an hour allows
 ├── StepFunctionsError           what the Step Functions API answers: an AWS code and text
 │   └── InvalidToken, TaskTimedOut, ExecutionDoesNotExist, ... (one class per code)
 ├── StoreError                   we are broken: 503
@@ -120,6 +121,19 @@ class TooLarge(RequestError):
     """The body is too large."""
 
     code = "too_large"
+
+
+class TooManyMails(RequestError):
+    """A recipient got as many mails as one address may get in an hour. Try again later.
+
+    State machines that call the function `signoff` can catch and retry it by this class's name.
+    """
+
+    code = "too_many_mails"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
 
 
 class StepFunctionsError(SignoffError):

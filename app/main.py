@@ -98,6 +98,7 @@ async def service(
             sealer=await open_sealer(ring, store),
             meter=meter,
             default_expires_in=settings.default_expires_in,
+            mails_per_hour=settings.mails_per_hour,
         )
         stack.push_async_callback(approvals.close)
         wording = _wording(settings)

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     mail_from: str | None = None
     #: of SES; None: that of the sender's identity, if it has one
     ses_configuration_set: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    #: to one address; 0 is no limit
+    mails_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     templates_dir: Path | None = None
 
     default_expires_in: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800

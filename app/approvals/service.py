@@ -20,6 +20,7 @@ from app.approvals.delivery import Delivery, Settlement
 from app.approvals.document import request_document
 from app.approvals.fields import clean_text
 from app.approvals.links import LinkSigner
+from app.approvals.mail_cap import MailCap
 from app.approvals.model import (
     Action,
     Approval,
@@ -142,16 +143,21 @@ class ApprovalService(Reading):
         clock: Clock = utc_now,
         meter: Meter = NO_METER,
         default_expires_in: int = DEFAULT_EXPIRES_IN,
+        mails_per_hour: int = 0,
         inline_s: float = 3.0,
         uniform: Uniform = random.uniform,
     ) -> None:
-        """A service over *store*; new approvals go to the first of *targets*."""
+        """A service over *store*; new approvals go to the first of *targets*.
+
+        *mails_per_hour* is the limit of each address; 0 is none.
+        """
         super().__init__(store, links, clock)
         self._target = next(iter(targets))
         self._sealer = sealer
         self._meter = meter
         self._default_expires_in = default_expires_in
         self._inline_s = inline_s
+        self._cap = MailCap(store, mails_per_hour, clock, meter)
         #: called when a mail was queued; the mail worker is woken by it
         self.on_mail_queued: Callable[[], None] = _nobody
         self.delivery = Delivery(
@@ -173,10 +179,14 @@ class ApprovalService(Reading):
         Raises:
             InvalidApprovalRequest: with what to mend, by field.
             Conflict: the task token has an approval with other content.
+            TooManyMails: a recipient got enough of them.
         """
         now = self._clock()
         mint = read_mint(body, now, self._default_expires_in)
         new_id = approval_id(self._target, mint.task_token)
+        if self._cap.counts and await self._store.approval(new_id) is not None:
+            return await self._minted_before(new_id, mint)
+        await self._cap.admit(mint.request.recipients)
         new = NewApproval(
             id=new_id,
             target=self._target,
@@ -305,7 +315,10 @@ class ApprovalService(Reading):
         Raises:
             UnknownApproval: there is none with this id.
             Conflict: there is nothing left to decide.
+            TooManyMails: a recipient got enough of them.
         """
+        if self._cap.counts:
+            await self._cap.admit((await self._known(approval_id)).request.recipients)
         sent = await self._store.resend(approval_id, self._clock())
         approval = await self._known(approval_id)
         if not sent:
@@ -360,6 +373,8 @@ class ApprovalService(Reading):
             created_at=self._clock(),
             about=about,
         )
+        if self._cap.counts and await self._store.notice(notice.id) is None:
+            await self._cap.admit(notice.to)
         if await self._store.add_notice(notice):
             self.on_mail_queued()
             log.info("notice queued", extra={"notice": notice.id})

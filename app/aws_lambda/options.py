@@ -24,6 +24,7 @@ class Options:
     mail_from: str
     ses_configuration_set: str | None
     default_expires_in: int
+    mails_per_hour: int
     time_zone: str
     language: str
     log_level: str
@@ -48,6 +49,7 @@ def read_options(environ: Mapping[str, str] = os.environ) -> Options:
             ses_configuration_set=environ.get("SIGNOFF_SES_CONFIGURATION_SET") or None,
             mail_from=environ.get("SIGNOFF_MAIL_FROM", ""),
             default_expires_in=int(environ.get("SIGNOFF_DEFAULT_EXPIRES_IN", "604800")),
+            mails_per_hour=int(environ.get("SIGNOFF_MAILS_PER_HOUR", "0")),
             time_zone=environ.get("SIGNOFF_TIME_ZONE", "UTC"),
             language=environ.get("SIGNOFF_LANGUAGE", "en"),
             log_level=environ.get("SIGNOFF_LOG_LEVEL", "INFO"),

@@ -155,6 +155,7 @@ class Invocations:
             links=LinkSigner(ring, options.base_url),
             sealer=await open_sealer(ring, store),
             default_expires_in=options.default_expires_in,
+            mails_per_hour=options.mails_per_hour,
         )
         service.on_mail_queued = self._note_mail
         return Parts(options, ring, store, service)

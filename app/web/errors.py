@@ -15,6 +15,7 @@ from app.errors import (
     StoreUnavailable,
     StoreUnconfirmed,
     TooLarge,
+    TooManyMails,
     Unauthorized,
     UnknownApproval,
     UnknownLink,
@@ -31,6 +32,7 @@ STATUS: dict[type[SignoffError], int] = {
     UnknownLink: 404,
     Conflict: 409,
     TooLarge: 413,
+    TooManyMails: 429,
     StoreUnavailable: 503,
     StoreUnconfirmed: 503,
 }
@@ -63,6 +65,8 @@ def error_response(error: SignoffError) -> Response:
     headers = dict(_HEADERS)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyMails):
+        headers["Retry-After"] = str(error.retry_after_s)
     if status == 503:
         headers["Retry-After"] = "1"
     return _json(status, body, headers)

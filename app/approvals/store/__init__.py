@@ -201,6 +201,12 @@ class Outbox(Protocol):
         Whether that was so. The RESENT entry comes with it.
         """
 
+    async def count_mails(self, mailboxes: Sequence[bytes], hour: datetime, limit: int) -> bool:
+        """Count a mail to each of *mailboxes* in this hour; whether none had *limit* before.
+
+        If one had, none is counted. Counts of earlier hours are forgotten.
+        """
+
     async def mail_states(self, approval_id: str) -> MailStates:
         """How the newest mail to each recipient fares."""
 

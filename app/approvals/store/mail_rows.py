@@ -40,6 +40,12 @@ INSERT INTO mails (notice, kind, recipient, round, next_at) VALUES (?, 'notice',
 """
 _NOTICE = "SELECT document, created_at FROM notices WHERE id = ?"
 
+_FORGET = "DELETE FROM mail_counts WHERE hour < ?"
+_COUNT = "SELECT mails FROM mail_counts WHERE hour = ? AND mailbox = ?"
+_COUNT_ONE_MORE = """
+INSERT INTO mail_counts VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET mails = mails + 1
+"""
+
 _EVENTS = {
     MailState.SENT: AuditEvent.MAIL_SENT,
     MailState.REFUSED: AuditEvent.MAIL_REFUSED,
@@ -70,6 +76,10 @@ class MailRows:
     async def resend(self, approval_id: str, now: datetime) -> bool:
         """Queue a new round of mails to all recipients; whether the approval is open."""
         return await self._db.write(partial(_resend, approval_id, now))
+
+    async def count_mails(self, mailboxes: Sequence[bytes], hour: datetime, limit: int) -> bool:
+        """Count a mail to each of *mailboxes* in this hour; whether none had *limit* before."""
+        return await self._db.write(partial(_count, mailboxes, to_ms(hour), limit))
 
     async def mail_states(self, approval_id: str) -> MailStates:
         """How the newest mail to each recipient fares."""
@@ -128,6 +138,17 @@ def _finish(connection: sqlite3.Connection, result: MailResult, now: datetime) -
     details = {"recipient": mail[1], "round": mail[2], "note": result.note}
     head = row.record(connection, now, _EVENTS[result.state], details)
     connection.execute(_SET_HEAD, (*head, row.n))
+
+
+def _count(
+    mailboxes: Sequence[bytes], hour: int, limit: int, connection: sqlite3.Connection
+) -> bool:
+    counts = (connection.execute(_COUNT, (hour, mailbox)).fetchone() for mailbox in mailboxes)
+    if any(count is not None and count[0] >= limit for count in counts):
+        return False
+    connection.execute(_FORGET, (hour,))
+    connection.executemany(_COUNT_ONE_MORE, [(hour, mailbox) for mailbox in mailboxes])
+    return True
 
 
 def _resend(approval_id: str, now: datetime, connection: sqlite3.Connection) -> bool:

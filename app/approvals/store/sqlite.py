@@ -15,7 +15,7 @@ from app.sqlite import Database
 
 APPLICATION_ID = 0x53474E41  #: "SGNA"
 #: one script per version of the schema; a script that was released never changes
-MIGRATIONS = ("schema.sql", "looks.sql")
+MIGRATIONS = ("schema.sql", "looks.sql", "mail_counts.sql")
 
 _WRAPS = "SELECT key_id, wrap FROM wraps"
 _ADD_WRAP = "INSERT INTO wraps VALUES (?, ?)"

@@ -103,6 +103,34 @@ async def found(store: ApprovalStore, approval_id: str = "approval-1") -> Approv
     return approval
 
 
+async def test_mails_are_counted_by_mailbox_and_hour(store: ApprovalStore) -> None:
+    """All of a mail's recipients or none; each hour begins anew."""
+    one, two, hour = b"1" * 16, b"2" * 16, NOW.replace(minute=0)
+
+    counted = [
+        await store.count_mails([one, two], hour, 2),
+        await store.count_mails([one], hour, 2),
+        await store.count_mails([two, one], hour, 2),
+        await store.count_mails([two], hour, 2),
+        await store.count_mails([two], hour, 2),
+        await store.count_mails([one, two], hour + timedelta(hours=1), 2),
+    ]
+
+    assert counted == [True, True, False, True, False, True]
+
+
+async def test_mails_counted_at_once_are_all_counted(factory: Factory, tmp_path: Path) -> None:
+    """By several processes: no more pass than may."""
+    stores = [factory(tmp_path), factory(tmp_path)]
+
+    counts = (stores[number % 2].count_mails([b"1" * 16], NOW, 3) for number in range(8))
+    counted = await asyncio.gather(*counts)
+
+    assert sorted(counted) == [False] * 5 + [True] * 3
+    for store in stores:
+        await store.close()
+
+
 async def test_pending_tasks_are_looked_at_in_time(store: ApprovalStore) -> None:
     """For heartbeats at a third of the time; an execution when its approval's age has doubled."""
     await store.mint(new("beating", heartbeat_seconds=30))

@@ -11,7 +11,7 @@ DIGESTS = "D"  #: the partition of the audit's digests
 ROW = "a"
 PAYLOAD = "c"
 
-_APPROVAL, _NOTICE, _EXECUTION = "A#", "N#", "E#"
+_APPROVAL, _NOTICE, _EXECUTION, _MAILBOX = "A#", "N#", "E#", "M#"
 _MAIL_SEPARATOR = "|"
 
 
@@ -74,6 +74,11 @@ def mail_of(name: str) -> Key | None:
 def execution_partition(execution_arn: str) -> str:
     """Where the approvals of an execution are listed."""
     return _EXECUTION + execution_arn
+
+
+def mail_count_key(mailbox: bytes, hour: int) -> Key:
+    """How many mails an address got in an hour (of the epoch)."""
+    return Key(f"{_MAILBOX}{mailbox.hex()}", f"h{hour:09d}")
 
 
 def digest_key(first: int) -> Key:

@@ -14,10 +14,11 @@ from app.approvals.model import Mail, MailKind, MailResult, MailState, MailState
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import DUE, MAIL, due, first_due
-from app.approvals.store.dynamodb.moves import Move, make_move
+from app.approvals.store.dynamodb.moves import MAX_ROUNDS, Move, make_move
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
 from app.approvals.store.dynamodb.wire import Condition, Item, Key, Put, Update
 from app.clock import from_ms, to_ms
+from app.errors import StoreUnavailable
 from app.strict_json import dumps
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: a notice is kept so long after its mails are settled
 _NOTICE_KEPT_S = 90 * 86_400
+
+_HOUR_MS = 3_600_000
 
 _EVENTS = {
     MailState.SENT: AuditEvent.MAIL_SENT,
@@ -55,6 +58,10 @@ class MailItems:
     async def resend(self, approval_id: str, now: datetime) -> bool:
         """Queue a new round of mails to all recipients; whether the approval is open."""
         return await self._run(partial(make_move, self._table, approval_id, partial(_resend, now)))
+
+    async def count_mails(self, mailboxes: Sequence[bytes], hour: datetime, limit: int) -> bool:
+        """Count a mail to each of *mailboxes* in this hour; whether none had *limit* before."""
+        return await self._run(partial(_count, self._table, mailboxes, hour, limit))
 
     async def mail_states(self, approval_id: str) -> MailStates:
         """How the newest mail to each recipient fares."""
@@ -159,6 +166,28 @@ def _result(key: Key, result: MailResult, changes: Item) -> Update:
 
 def _queued() -> Condition:
     return ("mail_state", "=", MailState.QUEUED.value)
+
+
+def _count(table: Table, mailboxes: Sequence[bytes], hour: datetime, limit: int) -> bool:
+    number = to_ms(hour) // _HOUR_MS
+    ttl = (number + 2) * _HOUR_MS // 1000
+    counted = [keys.mail_count_key(mailbox, number) for mailbox in mailboxes]
+    for _ in range(MAX_ROUNDS):
+        items = table.get_all(counted)
+        if any(item["mails"] >= limit for item in items.values()):
+            return False
+        try:
+            table.transact([_one_more(key, items.get(key), ttl) for key in counted], token_hex(16))
+        except ConditionFailed:
+            continue  # others counted meanwhile
+        return True
+    raise StoreUnavailable()
+
+
+def _one_more(key: Key, item: Item | None, ttl: int) -> Put | Update:
+    if item is None:
+        return Put({**key._asdict(), "mails": 1, "ttl": ttl})
+    return Update(key, (("mails", "=", item["mails"]),), {"mails": item["mails"] + 1})
 
 
 def _resend(now: datetime, row: Item) -> Move | None:
