@@ -94,7 +94,12 @@ class _Machine:
 
     def branch(self, fields: Fields) -> str | None:
         fields.only({"Comment", "StartAt", "States", "QueryLanguage", "ProcessorConfig"})
-        return self._scope(fields)
+        around = self._whole_language
+        if self._is_jsonata(fields):
+            self._whole_language = JSONATA
+        start_at = self._scope(fields)
+        self._whole_language = around
+        return start_at
 
     def _scope(self, fields: Fields) -> str | None:
         fields.require("States", "StartAt")

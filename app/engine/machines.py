@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -17,21 +17,18 @@ import orjson
 from app.clock import Clock, to_ms
 from app.engine.arns import STATE_MACHINE, Arns, is_role_arn, version_number
 from app.engine.definition import parse
-from app.engine.diagnostics import MAX_DIAGNOSTICS, Diagnostic
-from app.engine.fields import Rules
 from app.engine.logs.configuration import Logging, logging_of
 from app.engine.publishing import Publishing, Version, find_version, version_of
 from app.engine.rehearsal import AS_ON_AWS, Rehearsal, split_test_case
 from app.engine.requests import check_name, page_size
-from app.engine.resources import accepted, supports
 from app.engine.routing import find_alias
 from app.engine.states import StateMachine
 from app.engine.store import RUNNING, Query, within
 from app.engine.tokens import PageTokens
+from app.engine.validation import EXPRESS, STANDARD, faults_of, refuse_faults, rules_of
 from app.engine.variables import references
 from app.errors import (
     InvalidArn,
-    InvalidDefinition,
     MissingRequiredParameter,
     StateMachineAlreadyExists,
     StateMachineDeleting,
@@ -47,8 +44,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ACTIVE, DELETING, DELETED = "ACTIVE", "DELETING", "DELETED"
-STANDARD, EXPRESS = "STANDARD", "EXPRESS"
-SHOWN_FAULTS = 20  #: how many an InvalidDefinition names; ValidateStateMachineDefinition has all
 KEPT_MACHINES = 256  #: parsed definitions in memory
 
 _DEFAULTS: Mapping[str, Json] = {
@@ -155,7 +150,7 @@ class Machines:
         """CreateStateMachine."""
         check_name(name)
         _check_role(role_arn)
-        self._check(definition, kind)
+        refuse_faults(faults_of(definition, kind))
         stored = _stored(settings)
         tagged = orjson.dumps(tags or []).decode()
         now_ms = to_ms(self._clock())
@@ -235,7 +230,7 @@ class Machines:
         name = self._name(arn)
         if definition is not None:
             row = _one(self._database.read(_BY_NAME, (name,)))
-            self._check(definition, row.type if row else STANDARD)
+            refuse_faults(faults_of(definition, row.type if row else STANDARD))
         now_ms = to_ms(self._clock())
 
         def work(connection: sqlite3.Connection) -> tuple[str | None, Version | None]:
@@ -341,16 +336,6 @@ class Machines:
             shown["nextToken"] = self._pages.make("machines", rows[size - 1][1])
         return shown
 
-    def validate(self, definition: str, kind: str, max_results: int | None) -> Json:
-        """ValidateStateMachineDefinition."""
-        found = self._diagnostics(definition, kind)
-        most = max_results or MAX_DIAGNOSTICS
-        return {
-            "result": "FAIL" if found else "OK",
-            "diagnostics": [diagnostic.wire() for diagnostic in found[:most]],
-            "truncated": len(found) > most,
-        }
-
     # For those that start and step executions
 
     def to_start(self, query: Query, arn: str) -> Chosen:
@@ -429,7 +414,7 @@ class Machines:
         return row
 
     def _keep(self, row: MachineRow) -> Revision:
-        machine = parse(row.definition, _rules(row.type)).machine
+        machine = parse(row.definition, rules_of(row.type)).machine
         if machine is None:
             # Stored by a version that refused less. Its executions fail; others must go on.
             log.error("a stored definition cannot be run", extra={"machine": row.name})
@@ -466,33 +451,11 @@ class Machines:
             raise StateMachineDeleting(f"State Machine is being deleted: '{arn}'")
         return present
 
-    def _check(self, definition: str, kind: str) -> None:
-        refuse_faults(self._diagnostics(definition, kind))
-
-    @staticmethod
-    def _diagnostics(definition: str, kind: str) -> list[Diagnostic]:
-        return [*parse(definition, _rules(kind)).diagnostics]
-
-
-def refuse_faults(found: Sequence[Diagnostic]) -> None:
-    """Refuse a definition that has faults, naming the first of them.
-
-    Raises:
-        InvalidDefinition
-    """
-    if found:
-        shown = ", ".join(map(str, found[:SHOWN_FAULTS]))
-        raise InvalidDefinition(f"Invalid State Machine Definition: '{shown}'")
-
 
 def _stored(settings: Mapping[str, Json]) -> str:
     """Settings as text; what is AWS's default is left out, so that equal ones are equal."""
     kept = {name: value for name, value in settings.items() if value != _DEFAULTS.get(name)}
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _rules(kind: str) -> Rules:
-    return Rules(supports, kind == EXPRESS, accepted)
 
 
 def _refuse_label(arn: str) -> None:

@@ -32,7 +32,7 @@ from app.engine.logs.cloudwatch import CloudWatchLogs
 from app.engine.logs.configuration import logging_of
 from app.engine.logs.cursors import LogCursors
 from app.engine.logs.delivery import LogDelivery
-from app.engine.machines import STANDARD, Chosen, Machines, Revision
+from app.engine.machines import Chosen, Machines, Revision
 from app.engine.map_run_requests import MapRunRequests
 from app.engine.map_runs import MapRuns
 from app.engine.parents import add_parent, is_parent
@@ -60,6 +60,7 @@ from app.engine.state_tests import StateTests
 from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
 from app.engine.tokens import PageTokens, TokenMint
+from app.engine.validation import STANDARD, Validation
 from app.engine.versions import Versions
 from app.errors import ExecutionAlreadyExists, StateMachineTypeNotSupported, TaskTimedOut
 from app.metrics import NO_METER, Meter
@@ -150,6 +151,7 @@ class Engine:
             self,
             self._tags,
             self._activities,
+            Validation(),
             Versions(database, self.arns, self._machines, pages, clock),
             Aliases(database, self.arns, self._machines, pages, clock),
             self._express,
@@ -286,17 +288,6 @@ class Engine:
     ) -> Json:
         """All state machines, page by page."""
         return self._machines.list_page(max_results, next_token)
-
-    async def validate_state_machine_definition(
-        self,
-        *,
-        definition: str,
-        type: str = STANDARD,
-        severity: str = "ERROR",
-        max_results: int | None = None,
-    ) -> Json:
-        """All that is wrong with a definition."""
-        return self._machines.validate(definition, type, max_results)
 
     # Executions
 

@@ -20,7 +20,6 @@ from app.engine.inspection import Inspection
 from app.engine.iteration import Map
 from app.engine.json_faults import JsonFault
 from app.engine.json_faults import parse as parse_json
-from app.engine.machines import refuse_faults
 from app.engine.mocks import read_mock
 from app.engine.payload import Payload
 from app.engine.requests import execution_input
@@ -30,6 +29,7 @@ from app.engine.resources.tracing import traced
 from app.engine.retry import first_match
 from app.engine.starting import MAX_EXPRESS_MS
 from app.engine.states import Call, Parallel, Proceed, Raise, State, Task, Want
+from app.engine.validation import refuse_faults
 from app.errors import InvalidArn, InvalidDefinition, ValidationException
 from app.strict_json import Json
 

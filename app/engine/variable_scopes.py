@@ -8,6 +8,7 @@ Source: Developer Guide, "Variable scope".
 from collections.abc import Iterator, Mapping
 
 from app.engine.diagnostics import Report
+from app.engine.written import array_in, inner_scopes, object_in
 from app.strict_json import Json
 
 NO_NAMES: frozenset[str] = frozenset()
@@ -21,8 +22,8 @@ def check_scopes(
     *scope* is a machine, a branch or an item processor as it is written, and may be full of other
     faults.
     """
-    states = _object(scope).get("States")
-    found = {name: _object(state) for name, state in _object(states).items()}
+    states = object_in(scope).get("States")
+    found = {name: object_in(state) for name, state in object_in(states).items()}
     names: set[str] = set()
     for name, state in found.items():
         for assigned, where in _assigned(state, f"{location}/States/{name}"):
@@ -30,7 +31,7 @@ def check_scopes(
             for variable in sorted(assigned & outer):
                 report.fault(where, f"The variable '{variable}' is assigned in an outer scope")
     for name, state in found.items():
-        for inner, where in _scopes(state, f"{location}/States/{name}"):
+        for inner, where in inner_scopes(state, f"{location}/States/{name}"):
             seen = NO_NAMES if _is_distributed(inner) else outer | names
             check_scopes(inner, report, where, seen)
 
@@ -40,29 +41,13 @@ def _assigned(state: Mapping[str, Json], location: str) -> Iterator[tuple[set[st
     groups = [(state, location)]
     for field in ("Choices", "Catch"):
         groups += [
-            (_object(entry), f"{location}/{field}[{number}]")
-            for number, entry in enumerate(_array(state.get(field)))
+            (object_in(entry), f"{location}/{field}[{number}]")
+            for number, entry in enumerate(array_in(state.get(field)))
         ]
     for entry, where in groups:
         if "Assign" in entry:
-            yield {key.removesuffix(".$") for key in _object(entry["Assign"])}, f"{where}/Assign"
-
-
-def _scopes(state: Mapping[str, Json], location: str) -> Iterator[tuple[Json, str]]:
-    for number, branch in enumerate(_array(state.get("Branches"))):
-        yield branch, f"{location}/Branches[{number}]"
-    for field in ("ItemProcessor", "Iterator"):
-        if field in state:
-            yield state[field], f"{location}/{field}"
+            yield {key.removesuffix(".$") for key in object_in(entry["Assign"])}, f"{where}/Assign"
 
 
 def _is_distributed(scope: Json) -> bool:
-    return _object(_object(scope).get("ProcessorConfig")).get("Mode") == "DISTRIBUTED"
-
-
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _array(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
+    return object_in(object_in(scope).get("ProcessorConfig")).get("Mode") == "DISTRIBUTED"

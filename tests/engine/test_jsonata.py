@@ -254,3 +254,18 @@ def test_references_of_expressions_are_listed() -> None:
 
     assert parsed is not None
     assert references(parsed) == {"First": ["a", "b"]}
+
+
+async def test_a_branch_may_be_in_jsonata_as_a_whole(driver: Driver) -> None:
+    """Its QueryLanguage is that of all its states, and of no others."""
+    branch: Json = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "In",
+        "States": {"In": {"Type": "Pass", "Output": "{% $states.input.a + 1 %}", "End": True}},
+    }
+    fork: Json = {"Type": "Parallel", "Branches": [branch], "Next": "After"}
+    after: Json = {"Type": "Pass", "Parameters": {"out.$": "$[0]"}, "End": True}
+
+    arn = await driver.run(only(fork, After=after), {"a": 1})
+
+    assert await driver.output(arn) == {"out": 2}

@@ -302,13 +302,48 @@ async def test_a_faulty_definition_is_refused_with_its_faults(driver: Driver) ->
     assert (await driver.engine.list_state_machines())["stateMachines"] == []
 
 
+async def test_what_is_hardly_meant_is_a_warning_for_who_asks(driver: Driver) -> None:
+    """Paths where nothing reads them; the definition is fine, and no warning is told unasked."""
+    rules: Json = [
+        {"Not": {"Variable": "$.a", "StringEquals": "$.b"}, "Next": "Fixed"},
+        {"And": [{"Variable": "$.a", "StringMatches": "$$.c"}], "Next": "Bad"},
+    ]
+    queried: Json = {"StartAt": "Q", "States": {"Q": {"Type": "Succeed", "Output": "$.x"}}}
+    queried["States"]["Q"]["QueryLanguage"] = "JSONata"
+    branch: Json = {
+        "StartAt": "In",
+        "States": {"In": {"Type": "Pass", "Parameters": [{"id": "States.UUID()"}], "End": True}},
+    }
+    states: Json = {
+        "Choose": {"Type": "Choice", "Choices": rules},
+        "Fixed": {"Type": "Pass", "Result": {"a.$": ["$.x"]}, "Assign": {"v": "$5"}, "Next": "All"},
+        "All": {"Type": "Parallel", "Branches": [branch, queried], "End": True},
+        "Bad": {"Type": "Fail", "Error": "$.error", "Cause": "States.Nope()"},
+    }
+    text = json.dumps({"StartAt": "Choose", "States": states})
+
+    unasked = await driver.call("ValidateStateMachineDefinition", definition=text)
+    asked = await driver.call("ValidateStateMachineDefinition", definition=text, severity="WARNING")
+
+    assert unasked == {"result": "OK", "diagnostics": [], "truncated": False}
+    assert asked["result"] == "OK"
+    assert {one["severity"] for one in asked["diagnostics"]} == {"WARNING"}
+    assert [(one["code"], one["location"]) for one in asked["diagnostics"]] == [
+        ("NO_PATH", "/States/Choose/Choices[0]/Not/StringEquals"),
+        ("NO_PATH", "/States/Choose/Choices[1]/And[0]/StringMatches"),
+        ("PASS_RESULT_IS_STATIC", "/States/Fixed/Result"),
+        ("NO_DOLLAR", "/States/All/Branches[0]/States/In/Parameters[0]/id"),
+        ("NO_PATH", "/States/Bad/Error"),
+    ]
+
+
 async def test_a_definition_is_validated_without_being_stored(driver: Driver) -> None:
     """ValidateStateMachineDefinition answers with diagnostics, at most as many as asked."""
     states = {f"S{n}": {"Type": "Succeed"} for n in range(6)}
     text = json.dumps({"StartAt": "S0", "States": states})
 
-    fine = await driver.engine.validate_state_machine_definition(definition=json.dumps(ONE))
-    bad = await driver.engine.validate_state_machine_definition(definition=text, max_results=2)
+    fine = await driver.call("ValidateStateMachineDefinition", definition=json.dumps(ONE))
+    bad = await driver.call("ValidateStateMachineDefinition", definition=text, maxResults=2)
 
     empty = await driver.call("ValidateStateMachineDefinition", definition="")
 
