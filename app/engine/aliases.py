@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 import orjson
 
-from app.clock import Clock, to_ms
+from app.clock import to_ms
 from app.engine.arns import Arns, version_number
-from app.engine.machines import MachineRow, Machines
+from app.engine.machines import MachineRow
 from app.engine.publishing import find_version
-from app.engine.requests import page_size
+from app.engine.qualified import Qualified
 from app.engine.routing import Alias, aliases_of, find_alias
 from app.engine.store import Query, within
-from app.engine.tokens import PageTokens
 from app.errors import (
     ConflictException,
     ResourceNotFound,
@@ -20,7 +19,6 @@ from app.errors import (
     StateMachineDoesNotExist,
     ValidationException,
 )
-from app.sqlite import Database
 from app.strict_json import Json
 
 Routes = tuple[tuple[int, int], ...]
@@ -29,24 +27,14 @@ _INSERT = """INSERT INTO aliases (machine, name, description, routes, created_ms
     VALUES (?, ?, ?, ?, ?, ?)"""
 _UPDATE = "UPDATE aliases SET description = ?, routes = ?, updated_ms = ? WHERE id = ?"
 _DELETE = "DELETE FROM aliases WHERE machine = ? AND name = ?"
-_NEWEST = 2**62
 
 
 MAX_ALIASES = 100  #: of one state machine
 INVALID_ROUTING = "INVALID_ROUTING_CONFIGURATION"
 
 
-class Aliases:
+class Aliases(Qualified):
     """The aliases of an engine's state machines."""
-
-    def __init__(
-        self, database: Database, arns: Arns, machines: Machines, pages: PageTokens, clock: Clock
-    ) -> None:
-        self._database = database
-        self._arns = arns
-        self._machines = machines
-        self._pages = pages
-        self._clock = clock
 
     async def create_state_machine_alias(
         self, *, name: str, routing_configuration: list[Json], description: str | None = None
@@ -144,24 +132,20 @@ class Aliases:
         """The aliases of a state machine, or of one of its versions; newest first."""
         machine = self._machines.find(state_machine_arn)
         number = version_number(self._arns.qualified(state_machine_arn)[1])
-        purpose = f"aliases {machine.id} {number}"
-        before = self._pages.open(purpose, next_token) if next_token else _NEWEST
-        size = page_size(max_results)
-        found = [
-            alias
-            for alias in aliases_of(self._database.read, machine.id)
-            if alias.id < before and (number is None or alias.leads_to(number))
-        ]
-        shown: dict[str, Json] = {
-            "stateMachineAliases": [
-                self._arns.started_as(machine.name, None, alias.name)
-                | {"creationDate": alias.created_ms / 1000}
-                for alias in found[:size]
+
+        def newest(before: int, _count: int) -> list[tuple[int, Json]]:
+            return [
+                (alias.id, self._listed(machine.name, alias))
+                for alias in aliases_of(self._database.read, machine.id)
+                if alias.id < before and (number is None or alias.leads_to(number))
             ]
-        }
-        if len(found) > size:
-            shown["nextToken"] = self._pages.make(purpose, found[size - 1].id)
-        return shown
+
+        purpose = f"aliases {machine.id} {number}"
+        return self._page("stateMachineAliases", purpose, max_results, next_token, newest)
+
+    def _listed(self, machine: str, alias: Alias) -> Json:
+        arn = self._arns.started_as(machine, None, alias.name)
+        return arn | {"creationDate": alias.created_ms / 1000}
 
     def _find(self, query: Query, arn: str) -> tuple[MachineRow, Alias]:
         try:

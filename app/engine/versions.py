@@ -2,34 +2,22 @@
 
 import sqlite3
 
-from app.clock import Clock, to_ms
-from app.engine.arns import Arns, version_number
-from app.engine.machines import MachineRow, Machines
+from app.clock import to_ms
+from app.engine.arns import version_number
+from app.engine.machines import MachineRow
 from app.engine.publishing import Version, find_version, list_versions, publish
-from app.engine.requests import page_size
+from app.engine.qualified import Qualified
 from app.engine.routing import aliases_of
 from app.engine.store import within
-from app.engine.tokens import PageTokens
 from app.errors import ConflictException, StateMachineDoesNotExist, ValidationException
-from app.sqlite import Database
 from app.strict_json import Json
 
 INITIAL = "INITIAL"  #: names the first revision, which has no id
-_NEWEST = 2**62
 _DELETE = "DELETE FROM versions WHERE machine = ? AND number = ?"
 
 
-class Versions:
+class Versions(Qualified):
     """The versions of an engine's state machines."""
-
-    def __init__(
-        self, database: Database, arns: Arns, machines: Machines, pages: PageTokens, clock: Clock
-    ) -> None:
-        self._database = database
-        self._arns = arns
-        self._machines = machines
-        self._pages = pages
-        self._clock = clock
 
     async def publish_state_machine_version(
         self,
@@ -64,16 +52,13 @@ class Versions:
             machine = self._machines.find(state_machine_arn)
         except StateMachineDoesNotExist:
             return {"stateMachineVersions": []}
+
+        def newest(before: int, count: int) -> list[tuple[int, Json]]:
+            found = list_versions(self._database.read, machine.id, before, count)
+            return [(version.number, self._shown(machine.name, version)) for version in found]
+
         purpose = f"versions {machine.id}"
-        before = self._pages.open(purpose, next_token) if next_token else _NEWEST
-        size = page_size(max_results)
-        found = list_versions(self._database.read, machine.id, before, size + 1)
-        shown: dict[str, Json] = {
-            "stateMachineVersions": [self._shown(machine.name, version) for version in found[:size]]
-        }
-        if len(found) > size:
-            shown["nextToken"] = self._pages.make(purpose, found[size - 1].number)
-        return shown
+        return self._page("stateMachineVersions", purpose, max_results, next_token, newest)
 
     async def delete_state_machine_version(self, *, state_machine_version_arn: str) -> Json:
         """Delete a version that no alias leads to; an unknown one is no error."""
