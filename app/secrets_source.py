@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.aws_json import (
     PARAMETER_STORE,
@@ -16,6 +16,9 @@ from app.aws_json import (
 )
 from app.errors import StartRefused
 from app.strict_json import Json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET_FILE = "secret-keys"  # noqa: S105  # a file's name
 API_KEY_FILE = "api-key"
@@ -31,7 +34,7 @@ def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS")
         return ()
     kind, _, rest = setting.partition(":")
     if kind == "file":
-        return _split(_read_file(Path(rest)))
+        return _split(_read_file(rest))
     if kind == "secretsmanager":
         answer = _ask_aws(SECRETS_MANAGER, "GetSecretValue", {"SecretId": rest}, variable)
         return _split(str(answer.get("SecretString", "")))
@@ -42,7 +45,7 @@ def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS")
     return _split(setting)
 
 
-def keep_secret(path: Path, make: str | None = None) -> str:
+def keep_secret(path: "Path", make: str | None = None) -> str:
     """The text of the file *path*, made with *make* or random text the first time, mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -65,9 +68,10 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.replace("\n", ",").split(",") if part.strip())
 
 
-def _read_file(path: Path) -> str:
+def _read_file(path: "str | Path") -> str:
     try:
-        return path.read_text()
+        with open(path) as file:
+            return file.read()
     except (OSError, UnicodeDecodeError) as exc:
         raise StartRefused(
             f"The file {path} with the secret keys cannot be read. Make it readable for this user."

@@ -203,7 +203,7 @@ def test_only_a_trusted_server_is_spoken_to(
 def test_the_roots_are_amazons_and_everybody_has_them() -> None:
     """Five certificates, each in the bundle that browsers and botocore have."""
     theirs = set(_certificates(Path(certifi.where()).read_text()))
-    ours = _certificates(ROOTS.read_text())
+    ours = _certificates(Path(ROOTS).read_text())
 
     assert len(ours) == 5
     assert set(ours) <= theirs

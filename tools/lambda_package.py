@@ -160,7 +160,8 @@ def compile_templates(directory: Path) -> None:
         _, _, code = jinja.compile(source, name, name, raw=True).partition("\n")
         module = f"from app.aws_lambda.rendering import {', '.join(RUNTIME)}\n{code}\n"
         members = set(re.findall(r"\benvironment\.(\w+)", code))
-        if _unknown_names(module) or not members <= MEMBERS:
+        includes = ".new_context(" in code
+        if includes or _unknown_names(module) or not members <= MEMBERS:
             raise CannotBuild(
                 f"templates/{name} uses what pages on Lambda cannot have: filters, tests, macros, "
                 "loop variables or includes. Values, conditions, loops and blocks are there."

@@ -14,12 +14,12 @@ answer on expiry, that answer is owed and delivered like a decision, with its ow
 approval ever has a decision, and nothing but ``on_expiry`` is ever sent for one.
 """
 
+import secrets
 from base64 import b32decode, b32encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from secrets import token_bytes
 from types import MappingProxyType
 
 from app.approvals.model import (
@@ -101,7 +101,7 @@ def approval_id(target: str, task_token: str) -> str:
 
 def new_approval_id() -> str:
     """An id of the same form from 128 random bits, for a mint that shall not find another."""
-    return _id(token_bytes(16))
+    return _id(secrets.token_bytes(16))
 
 
 def id_as_hex(approval_id: str) -> str:

@@ -15,7 +15,6 @@ from app.aws_lambda.parts import Invocations, Parts
 from app.errors import StartRefused, Unauthorized
 from app.web.application import application
 from app.web.approvals import ApprovalsApi
-from app.web.compat import callback_routes
 from app.web.limits import Limits
 
 _invocations = Invocations()
@@ -38,9 +37,13 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _app(parts: Parts, path: str) -> FastAPI:
-    # Callback URLs bring templates, languages and more: only for those who ask for one.
-    routes = callback_routes(parts.callbacks, signed_by_iam) if path == "/urls" else ()
-    return application([ApprovalsApi(parts.service, signed_by_iam).router()], routes)
+    routers = [ApprovalsApi(parts.service, signed_by_iam).router()]
+    if path != "/urls":
+        return application(routers)
+    # Not at the top: callback URLs bring templates, languages and more, for few who ask for one.
+    from app.web.compat import callback_routes  # noqa: PLC0415
+
+    return application(routers, callback_routes(parts.callbacks, signed_by_iam))
 
 
 def signed_by_iam(request: Request) -> str:

@@ -11,32 +11,26 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cached_property
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from jinja2 import Environment
-
-from app.approvals.compat_http import Callbacks
-from app.approvals.compat_link import Switches
 from app.approvals.keyring import KeyRing
-from app.approvals.language import Languages
-from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
-from app.approvals.messages import MailWriter
-from app.approvals.mime import Mailbox
-from app.approvals.outbox import MailWorker
-from app.approvals.page_frame import PageFrame
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
 from app.approvals.store.dynamodb.running import InThreads
 from app.approvals.store.dynamodb.store import DynamoStore
 from app.approvals.sweeper import Sweeper
-from app.aws_lambda.channel import open_channel
 from app.aws_lambda.options import Options, read_options
 from app.aws_lambda.stepfunctions import TARGET, stepfunctions_target
-from app.clock import utc_now
 from app.logs import configure_logs
 from app.secrets_source import read_secret_keys
-from app.templating import environment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from app.approvals.compat_http import Callbacks
+    from app.approvals.language import Languages
+    from app.approvals.outbox import MailWorker
 
 log = logging.getLogger(__name__)
 
@@ -68,46 +62,32 @@ class Parts:
         return Sweeper(service=self.service, store=self.store, ring=self._ring)
 
     @cached_property
-    def mails(self) -> MailWorker:
+    def mails(self) -> "MailWorker":
         """What sends mails.
 
         Raises:
             StartRefused: there is no way out for them.
         """
-        writer = MailWriter(
-            self._templates,
-            self._languages,
-            mail_from=Mailbox.parse(self._options.mail_from),
-            link=self.service.link,
-        )
-        channel = open_channel(self._options)
-        return MailWorker(store=self.store, writer=writer, channel=channel)
+        # Not at the top: most events need no mail, and boto3 and Jinja2 come with it.
+        from app.aws_lambda.mailing import mail_worker  # noqa: PLC0415
+
+        return mail_worker(self._options, self.service, self.store, *self._wording)
 
     @cached_property
-    def callbacks(self) -> Callbacks:
+    def callbacks(self) -> "Callbacks":
         """The sfn-callback-urls API."""
-        options = self._options
-        return Callbacks(
-            service=self.service,
-            links=LinkSigner(self._ring, options.base_url),
-            frame=PageFrame(self._templates),
-            languages=self._languages,
-            switches=Switches(
-                output_parameters=options.enable_output_parameters,
-                post_actions=options.enable_post_actions,
-                get_applies=options.callback_get == "apply",
-            ),
-            base_url=options.base_url,
-            clock=utc_now,
-        )
+        # Not at the top: most events are none of its.
+        from app.aws_lambda.calling import callback_api  # noqa: PLC0415
+
+        links = LinkSigner(self._ring, self._options.base_url)
+        return callback_api(self._options, self.service, links, *self._wording)
 
     @cached_property
-    def _templates(self) -> Environment:
-        return environment()
+    def _wording(self) -> "tuple[Environment, Languages]":
+        # Not at the top: words are for mails and pages.
+        from app.aws_lambda.wording import load_wording  # noqa: PLC0415
 
-    @cached_property
-    def _languages(self) -> Languages:
-        return load_languages(None, self._options.time_zone, self._options.language)
+        return load_wording(self._options)
 
 
 class Invocations:
