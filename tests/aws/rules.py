@@ -38,11 +38,16 @@ ALLOWED = {
         "dynamodb:Query",
         "dynamodb:PutItem",
         "dynamodb:UpdateItem",
-        "dynamodb:ConditionCheckItem",
         "states:SendTask*",
         "states:GetExecutionHistory",
     ),
-    "ApiFunction": ("secretsmanager:GetSecretValue", "kms:*", "dynamodb:*Item", "dynamodb:Query"),
+    "ApiFunction": (
+        "secretsmanager:GetSecretValue",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "dynamodb:[GBPU]*Item",
+        "dynamodb:Query",
+    ),
 }
 ALLOWED["RespondFunction"] = ALLOWED["ClickFunction"]
 ALLOWED["ApiFunction"] += ("ses:SendEmail", "ses:SendRawEmail")

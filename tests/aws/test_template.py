@@ -1,12 +1,13 @@
 """The template, translated as SAM does it, is sound; copies with faults are found out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.approvals.store.dynamodb.definition import TTL_ATTRIBUTE, table_definition
-from app.strict_json import Json
+from app.strict_json import Json, dumps
 from tests.aws import rules, sar
 from tests.aws.tools import REPOSITORY, lint, needs_tools, parse, run, translate
 
@@ -145,3 +146,26 @@ def test_the_outputs_are_what_larger_stacks_build_on(
         "SecretKeysArn",
         "DeadLettersUrl",
     }
+
+
+def test_the_examples_build_on_the_outputs(tmp_path: Path) -> None:
+    """Both can be deployed: sound when translated, and every output they ask for is there."""
+    examples = REPOSITORY / "examples"
+    outputs = set(parse(REPOSITORY / "template.yaml")[0]["Outputs"])
+    templates = parse(*(examples / name / "template.yaml" for name in ("nested", "approval")))
+    for template, name in zip(templates, ("nested", "approval"), strict=True):
+        for machine in rules.resources(template, "AWS::Serverless::StateMachine").values():
+            path = examples / name / machine["DefinitionUri"]
+            assert "${SignoffFunction}" in path.read_text()
+            assert set(machine["DefinitionSubstitutions"]) == {"SignoffFunction"}
+            machine["DefinitionUri"] = "s3://bucket/definition"
+        for nested in rules.resources(template, "AWS::Serverless::Application").values():
+            assert (examples / name / nested["Location"]).resolve() == REPOSITORY / "template.yaml"
+            parameters = parse(REPOSITORY / "template.yaml")[0]["Parameters"]
+            assert set(nested["Parameters"]) <= set(parameters)
+            nested["Location"] = "https://bucket.s3.amazonaws.com/template.yaml"
+
+    for translated in translate(*templates):
+        assert lint(tmp_path, translated) == []
+        asked = set(re.findall(r"\bOutputs\.(\w+)", dumps(translated).decode()))
+        assert asked <= outputs
