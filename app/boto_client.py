@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-import boto3
+from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
@@ -19,7 +19,8 @@ def boto_client(service: str, config: Config, *, needed_by: str) -> Any:
     try:
         # boto3 itself reads AWS_DEFAULT_REGION only; all other SDKs read AWS_REGION.
         region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
-        return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]
+        # A session of its own: the default one keeps the credentials of whoever came first.
+        return Session().client(service, region_name=region, config=config)  # type: ignore[call-overload]
     except (BotoCoreError, ValueError) as exc:
         raise StartRefused(
             f"{needed_by} cannot be used: set AWS_REGION, and credentials in one of the ways that "
