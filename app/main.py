@@ -28,7 +28,7 @@ from app.approvals.pages import DecisionPages
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
 from app.approvals.store import ApprovalStore
-from app.approvals.sweeper import Sweeper
+from app.approvals.sweeper import EVERY_S, TABLE_EVERY_S, Sweeper
 from app.approvals.targets import Target
 from app.approvals.targets.embedded import EmbeddedTarget
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
@@ -108,7 +108,8 @@ async def service(
         stack.push_async_callback(worker.stop)
         # Processes on other machines may share a table; nothing here tells of them.
         alone = presence.alone and settings.table is None
-        sweeper = Sweeper(service=approvals, store=store, ring=ring, alone=alone)
+        every_s = EVERY_S if settings.table is None else TABLE_EVERY_S
+        sweeper = Sweeper(service=approvals, store=store, ring=ring, every_s=every_s, alone=alone)
         sweeper.start()
         stack.push_async_callback(sweeper.stop)
         if engine is not None:

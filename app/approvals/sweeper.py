@@ -21,6 +21,7 @@ from app.errors import StoreError
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+TABLE_EVERY_S = 5.0  #: where each look is a paid request
 MAX_RUNNING = 64  #: attempts of the sweeper under way at once; more are not claimed
 MAX_LOOKING = 32  #: pending approvals whose task is being looked at, likewise
 EXPIRE_BATCH = 200
@@ -30,7 +31,7 @@ DIGEST_ENTRIES = 2_000  #: so many unsigned entries do not wait for the hour
 
 
 class Sweeper:
-    """Sweeps at once, then every second, and sooner when there may be more to do."""
+    """Sweeps at once, then every *every_s* seconds, and sooner when there may be more to do."""
 
     def __init__(
         self,
