@@ -38,6 +38,7 @@ _TARGET = "AWSStepFunctions."
 _CONTENT_TYPE = b"application/x-amz-json-1.0"
 
 _HALVES = re.compile("[\ud800-\udfff]")
+_TRACED = frozenset({"StartExecution", "StartSyncExecution"})
 _HELD = frozenset({"GetActivityTask"})  #: answered when there is something to answer
 
 Verbs = Mapping[str, Verb]
@@ -82,7 +83,7 @@ async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, J
         return 404, _error("UnknownOperationException", "POST / is the only operation.")
     try:
         operation = _operation(scope)
-        body = _parsed(await _read(receive))
+        body = _traced(operation, scope, _parsed(await _read(receive)))
         answering = verbs[operation](**checked(operation, body))
         if operation in _HELD:
             answering = _while_connected(receive, answering)
@@ -101,11 +102,21 @@ async def _respond(verbs: Verbs, scope: Scope, receive: Receive) -> tuple[int, J
 
 
 def _operation(scope: Scope) -> str:
-    target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
+    target = _header(scope, b"x-amz-target")
     operation: str = target.decode("latin-1").removeprefix(_TARGET)
     if not target.startswith(_TARGET.encode()) or operation not in OPERATIONS:
         raise UnknownOperationException("The operation is not known.")
     return operation
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
+
+
+def _traced(operation: str, scope: Scope, body: Mapping[str, Json]) -> Mapping[str, Json]:
+    """*body*, with X-Ray's header for ``traceHeader``: AWS prefers it to the member."""
+    trace = _header(scope, b"x-amzn-trace-id") if operation in _TRACED else b""
+    return {**body, "traceHeader": trace.decode("latin-1")} if trace else body
 
 
 async def _while_connected(receive: Receive, answering: Awaitable[Json]) -> Json:

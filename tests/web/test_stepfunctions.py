@@ -288,6 +288,20 @@ def test_an_answer_has_awss_headers(server: Server) -> None:
     assert first.headers["x-amzn-requestid"] != second.headers["x-amzn-requestid"]
 
 
+def test_the_trace_header_of_the_request_goes_first(server: Server, client: Any) -> None:
+    """AWS prefers it to the member, where both are given."""
+    arn = client.create_state_machine(name="traced", definition=PASS, roleArn=ROLE, type="EXPRESS")[
+        "stateMachineArn"
+    ]
+    body = json.dumps({"stateMachineArn": arn, "traceHeader": "member"}).encode()
+
+    plain = post(server, "StartSyncExecution", body)
+    traced = post(server, "StartSyncExecution", body, **{"X-Amzn-Trace-Id": "Root=1-2-3"})
+
+    assert plain.json()["traceHeader"] == "member"
+    assert traced.json()["traceHeader"] == "Root=1-2-3"
+
+
 def test_timestamps_are_numbers_with_milliseconds(server: Server, client: Any) -> None:
     """Seconds since the epoch, as AWS JSON has them."""
     client.create_state_machine(name="stamps", definition=PASS, roleArn=ROLE)
