@@ -4,8 +4,10 @@ Servers in front of us may read a request differently than we do. So whatever tw
 understand in two ways is refused here, before any route sees it.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -21,6 +23,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY_BYTES = 2**20
 MAX_TARGET_BYTES = 8_192  #: path and query
 MAX_HEADERS = 100
+LINGER_S = 1.0  #: how long a client whose request was refused may go on sending it
 MAX_HEADER_BYTES = 32_768
 
 _HOST = re.compile(rb"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?$")
@@ -53,7 +56,7 @@ class Limits:
             return
         refusal, streamed = self._judge(scope)
         if refusal is not None:
-            await self._refuse(refusal, send)
+            await self._refuse(refusal, receive, send)
         elif streamed:
             await self.app(scope, self._counted(receive), send)
         else:
@@ -90,7 +93,7 @@ class Limits:
             return 413, TooLarge.code, str(TooLarge())
         return None
 
-    async def _refuse(self, refusal: Refusal, send: Send) -> None:
+    async def _refuse(self, refusal: Refusal, receive: Receive, send: Send) -> None:
         status, code, sentence = refusal
         headers, body = self._wording(code, sentence)
         headers += [
@@ -100,7 +103,9 @@ class Limits:
             (b"connection", b"close"),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await _lingering(receive)
+        await send({"type": "http.response.body", "body": b""})
 
     def _counted(self, receive: Receive) -> Receive:
         seen = 0
@@ -119,3 +124,14 @@ class Limits:
 def _is_host(value: bytes) -> bool:
     match = _HOST.match(value)
     return match is not None and (match[2] is None or int(match[2][1:]) <= 65_535)
+
+
+async def _lingering(receive: Receive) -> None:
+    """Let the client finish sending.
+
+    One that sends all of its body before it reads would find the connection reset, not the answer.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body"):
+                pass

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +369,19 @@ def test_a_body_beyond_the_limit_is_not_read_to_its_end(server: Server) -> None:
             "__type": "RequestEntityTooLargeException",
             "message": "The body is too large.",
         }
+
+
+def test_a_client_that_sends_all_before_it_reads_is_told_why(server: Server) -> None:
+    """A connection reset under its hands would tell it nothing."""
+    connection = HTTPConnection("127.0.0.1", httpx.URL(server.url).port)
+    parts = (bytes(1_048_576) for _ in range(64))
+
+    connection.request("POST", "/", parts, {"Content-Length": str(64 * 1_048_576)})
+    response = connection.getresponse()
+
+    assert response.status == 413
+    assert json.loads(response.read())["__type"] == "RequestEntityTooLargeException"
+    connection.close()
 
 
 def test_a_definition_that_is_too_long_is_told_so(server: Server) -> None:
