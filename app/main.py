@@ -106,11 +106,7 @@ async def service(
         function.answer = SignoffFunction(approvals, callbacks.urls)
         worker = _mailing(settings, approvals, store, channel, wording, meter)
         stack.push_async_callback(worker.stop)
-        # Processes on other machines may share a table; nothing here tells of them.
-        alone = presence.alone and settings.table is None
-        every_s = EVERY_S if settings.table is None else TABLE_EVERY_S
-        sweeper = Sweeper(service=approvals, store=store, ring=ring, every_s=every_s, alone=alone)
-        sweeper.start()
+        sweeper = _sweeping(settings, approvals, store, ring, presence)
         stack.push_async_callback(sweeper.stop)
         if engine is not None:
             await engine.start()
@@ -263,6 +259,22 @@ def _for_people(
     )
     stack.callback(callbacks.close)
     return pages, callbacks
+
+
+def _sweeping(
+    settings: Settings,
+    approvals: ApprovalService,
+    store: ApprovalStore,
+    ring: KeyRing,
+    presence: Presence,
+) -> Sweeper:
+    """What takes care of all that is due, started."""
+    # Processes on other machines may share a table; nothing here tells of them.
+    alone = presence.alone and settings.table is None
+    every_s = EVERY_S if settings.table is None else TABLE_EVERY_S
+    sweeper = Sweeper(service=approvals, store=store, ring=ring, every_s=every_s, alone=alone)
+    sweeper.start()
+    return sweeper
 
 
 def _mailing(
