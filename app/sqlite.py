@@ -32,6 +32,7 @@ from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
 from app.errors import StartRefused, StoreError, StoreUnavailable, StoreUnconfirmed
+from app.wal_check import is_damaged
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,11 @@ class Database:
             StartRefused: the file is damaged, is not ours, or was written by a newer version.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
+        if is_damaged(path):
+            raise StartRefused(
+                f"The write-ahead log {path}-wal is damaged: it holds commits that cannot be read. "
+                "Restore the database and its log from a backup."
+            )
         database = None
         try:
             database = cls(path)
