@@ -11,6 +11,9 @@ ERRORS = ("Busy", "Rejected", "States.ALL", "States.Timeout", "States.TaskFailed
 #: what each state is given has these members, whatever came before
 GIVEN: dict[str, Json] = {"n": 2, "items": ["a", "b"]}
 
+#: where the result of a distributed Map is placed
+RUN_RESULT = "d"
+
 PASS: dict[str, Json] = {"Type": "Pass", "End": True}
 
 
@@ -43,10 +46,19 @@ NEVER_SCHEDULED: dict[str, Json] = {
 class Builder:
     """Builds a definition from choices, its state names unique."""
 
-    def __init__(self, draw: Any, tasks: Sequence[Mapping[str, Json]]) -> None:
-        """*tasks* are the resources, and what they are given, that a Task may have."""
+    def __init__(
+        self,
+        draw: Any,
+        tasks: Sequence[Mapping[str, Json]],
+        processors: Sequence[Json] = (),
+    ) -> None:
+        """*tasks* are the resources, and what they are given, that a Task may have.
+
+        *processors* are the single states that the children of a distributed Map may have.
+        """
         self.draw = draw
         self.tasks = tasks
+        self.processors = processors
         self.count = 0
 
     def machine(self, depth: int) -> dict[str, Json]:
@@ -66,6 +78,7 @@ class Builder:
     def state(self, depth: int, after: str | None) -> dict[str, Json]:
         move: dict[str, Json] = {"End": True} if after is None else {"Next": after}
         kinds = ["Pass", "Wait", "Task", "Task", "Choice"] + (["Parallel", "Map"] if depth else [])
+        kinds += ["Distributed"] if self.processors else []
         kind = self.draw(st.sampled_from(kinds))
         if kind == "Pass":
             chosen: dict[str, Json] = self.draw(st.sampled_from(passes(depth)))
@@ -77,6 +90,8 @@ class Builder:
             return {"Type": "Wait", "Seconds": self.draw(st.integers(0, 3)), **move}
         if kind == "Task":
             return self.task() | move | self.handlers(after)
+        if kind == "Distributed":
+            return self.distribution() | move | self.handlers(after)
         if kind == "Map":
             return self.iteration(depth) | move | self.handlers(after)
         branches = [self.machine(depth - 1) for _ in range(self.draw(st.integers(1, 3)))]
@@ -91,6 +106,20 @@ class Builder:
             "ItemsPath": "$.items",
             "MaxConcurrency": self.draw(st.integers(0, 2)),
             "ResultPath": "$.m",
+        }
+
+    def distribution(self) -> dict[str, Json]:
+        name = self.name()
+        return {
+            "Type": "Map",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": name,
+                "States": {name: self.draw(st.sampled_from(self.processors))},
+            },
+            "ItemsPath": "$.items",
+            "ToleratedFailureCount": self.draw(st.integers(0, 2)),
+            "ResultPath": f"$.{RUN_RESULT}",
         }
 
     def last(self, depth: int) -> dict[str, Json]:

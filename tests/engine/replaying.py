@@ -6,6 +6,7 @@ is not told is found by trying, for a step is pure. Two kinds of signals leave n
 found where a later one needs them: heartbeats, and retries that fail before they are scheduled.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from app.engine.execution import (
     Event,
     Execution,
     Frame,
+    MapRunEnded,
     Phase,
     Redrive,
     Signal,
@@ -34,6 +36,7 @@ from app.engine.execution import (
 from app.engine.payload import Payload
 from app.engine.states import StateMachine
 from app.engine.step import step
+from tests.engine.building import RUN_RESULT
 
 Chunk = Sequence[Event]
 #: each with its moment, and how many states were entered then: a step may stop before a costly one
@@ -130,7 +133,7 @@ def _take(run: Replay, chunk: Chunk) -> None:
     now_ms = chunk[0][2]
     entries = sum(event[3].endswith("StateEntered") for event in chunk)
     for _ in range(_SILENT_RETRIES):
-        for signal in _candidates(run, chunk[0]):
+        for signal in _candidates(run, chunk):
             if isinstance(signal, TaskSubmitted | TaskSucceeded | TaskFailed):
                 _keep_alive(run, signal.frame, now_ms)
             if isinstance(signal, Start | Redrive) or _makes(run, signal, now_ms, entries, chunk):
@@ -141,9 +144,9 @@ def _take(run: Replay, chunk: Chunk) -> None:
     raise Unexplained(f"no signal makes {chunk[0]} ... ({len(chunk)} events)")
 
 
-def _candidates(run: Replay, event: Event) -> Iterator[Signal]:
+def _candidates(run: Replay, chunk: Chunk) -> Iterator[Signal]:
     """What the chunk's signal may have been, by its first event."""
-    _, previous, _, kind, details = event
+    _, previous, _, kind, details = chunk[0]
     told = details or {}
     whole: dict[str, Signal] = {
         "ExecutionStarted": Start(),
@@ -157,6 +160,8 @@ def _candidates(run: Replay, event: Event) -> Iterator[Signal]:
     for frame in sorted(run.frames.all(), key=lambda frame: frame.id):
         if frame.last_event == previous and kind.startswith(_TASKS):
             yield from _of_task(frame, kind, told)
+        if frame.last_event == previous and kind.startswith("MapRun"):
+            yield from _of_run(frame, kind, told, chunk)
         yield Due(frame.id)
 
 
@@ -174,6 +179,21 @@ def _of_task(frame: Frame, kind: str, told: dict[str, object]) -> Iterator[Signa
         worker = told.get("workerName")
         assert isinstance(worker, str | None)
         yield TaskTaken(frame.id, frame.attempt, worker)
+
+
+def _of_run(
+    frame: Frame, kind: str, told: dict[str, object], chunk: Chunk
+) -> Iterator[MapRunEnded]:
+    """No event tells a run's result by itself: it is placed in what its state leaves behind."""
+    name = frame.run or ""
+    if kind == "MapRunFailed":
+        error, cause = told.get("error"), told.get("cause")
+        assert isinstance(error, str | None) and isinstance(cause, str | None)
+        yield MapRunEnded(frame.id, name, None, error, cause)
+    exits = [event[4] for event in chunk if event[3] == "MapStateExited"]
+    if kind == "MapRunSucceeded" and exits:
+        left = json.loads(str((exits[0] or {})["output"]))
+        yield MapRunEnded(frame.id, name, Payload(left[RUN_RESULT]))
 
 
 def _makes(run: Replay, signal: Signal, now_ms: int, entries: int, chunk: Chunk) -> bool:

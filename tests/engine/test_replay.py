@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,15 +29,27 @@ from tests.engine.building import GIVEN, NEVER_SCHEDULED, Builder
 from tests.engine.driving import INVOKE, PARK, Driver, crash
 from tests.engine.replaying import Signals, replay, signals_of
 
-EXECUTION = 1  # the only one in its database
+EXECUTION = 1  # the first in its database; others are children of its Map Runs
+ACTIVITY = 1  # the only one
 TOKEN: dict[str, Json] = {"token.$": "$$.Task.Token"}
 TASKS: list[dict[str, Json]] = [
     {"Resource": PARK, "Parameters": {"FunctionName": "park", "Payload": TOKEN}},
     {"Resource": INVOKE, "Parameters": {"FunctionName": "echo", "Payload.$": "$"}},
     {"Resource": INVOKE, "Parameters": {"FunctionName": "fail", "Payload": 1}},
+    {"Resource": "arn:aws:states:us-east-1:123456789012:activity:work"},
     NEVER_SCHEDULED,
 ]
-ACTS = ("succeed", "succeed", "fail", "beat", "wait", "wait", "crash", "restart", "stop", "redrive")
+#: of the children of a distributed Map
+PROCESSORS: list[Json] = [
+    {"Type": "Pass", "End": True},
+    {"Type": "Fail", "Error": "Broken"},
+    {"Type": "Wait", "Seconds": 2, "End": True},
+    {"Type": "Task", **TASKS[1], "End": True},
+]
+ACTS = [
+    *("succeed", "succeed", "fail", "beat", "wait", "wait", "take", "take"),
+    *("crash", "restart", "stop", "redrive"),
+]
 
 
 @dataclass
@@ -52,6 +65,7 @@ class Story:
 
     async def begin(self) -> None:
         await self.driver.start()
+        await self.driver.call("CreateActivity", name="work")
         self.arn = await self.driver.run(json.loads(self.definition), GIVEN)
 
     async def act(self, kind: str, number: int) -> None:
@@ -64,6 +78,8 @@ class Story:
             await self.driver.engine.stop_execution(execution_arn=self.arn, error="Halt")
         elif kind == "redrive":
             await self.redrive()
+        elif kind == "take":
+            await self.take(number)
         elif kind == "restart":
             await self.driver.stop()
             await self.start_again()
@@ -86,6 +102,13 @@ class Story:
             self.sent.append((reference.frame, reference.attempt))
         except TaskTimedOut:
             pass
+
+    async def take(self, number: int) -> None:
+        """Work for the activity, if a task of it waits."""
+        activities = self.driver.engine._activities
+        taken: Any = await activities._take(ACTIVITY, f"worker-{number}")
+        if taken is not None:
+            self.driver.tokens.append(taken["taskToken"])
 
     async def redrive(self) -> None:
         with suppress(ExecutionNotRedrivable):
@@ -183,8 +206,8 @@ def check_ends(events: Sequence[Event]) -> None:
 
 @st.composite
 def definitions(draw: st.DrawFn) -> str:
-    """A machine whose tasks park, answer or fail."""
-    return json.dumps(Builder(draw, TASKS).machine(depth=1))
+    """A machine whose tasks park, answer or fail, and whose Maps may be distributed."""
+    return json.dumps(Builder(draw, TASKS, PROCESSORS).machine(depth=1))
 
 
 async def live(story: Story, acts: Sequence[tuple[str, int]]) -> None:
@@ -195,7 +218,7 @@ async def live(story: Story, acts: Sequence[tuple[str, int]]) -> None:
     await story.driver.stop()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     definitions(),
     st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 99)), min_size=4, max_size=14),
