@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.errors import InvalidArn
 
 STATE_MACHINE, EXECUTION, ACTIVITY = "stateMachine", "execution", "activity"
-MAP_RUN = "mapRun"
+MAP_RUN, EXPRESS = "mapRun", "express"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Arns:
 
     def express(self, machine: str, name: str, run: str) -> str:
         """An Express execution's ARN; *run* tells those of the same name apart."""
-        return f"arn:aws:states:{self.region}:{self.account}:express:{machine}:{name}:{run}"
+        return f"arn:aws:states:{self.region}:{self.account}:{EXPRESS}:{machine}:{name}:{run}"
 
     def child(self, machine: str, name: str, *, express: bool) -> str:
         """The ARN of a Map Run's child; *machine* has the run's label behind a slash."""
@@ -98,6 +98,13 @@ class Arns:
         """
         names = self._names(arn, EXECUTION)
         return (names[0], names[1]) if names and len(names) == 2 else None
+
+    def express_child_names(self, arn: str) -> tuple[str, str] | None:
+        """The names in the ARN of a Map Run's Express child; None if it is no such ARN."""
+        names = self._names(arn, EXPRESS) if self.resource_type(arn) == EXPRESS else None
+        if not names or len(names) != 3 or "/" not in names[0]:
+            return None
+        return names[0], names[1]
 
     def _names(self, arn: str, kind: str) -> list[str] | None:
         parts = arn.split(":")

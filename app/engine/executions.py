@@ -94,6 +94,12 @@ class Executions:
             return []
         return query(_CHILD, (-run.id, name))
 
+    def _express_child(self, arn: str, machine: str, name: str) -> ExecutionRow:
+        rows = self._find_child(self._database.read, machine, name)
+        if not rows or arn != self._arns.child(machine, name, express=True):
+            raise ExecutionDoesNotExist(f"Execution Does Not Exist: '{arn}'")
+        return ExecutionRow.of(rows[0])
+
     def _child_machine(self, query: Query, run: MapRun) -> str:
         return f"{self._machines.to_run(query, run.revision).machine_name}/{run.label}"
 
@@ -136,8 +142,9 @@ class Executions:
         return found
 
     def describe(self, arn: str, *, whole: bool) -> Json:
-        """DescribeExecution."""
-        row = self.find(arn)
+        """DescribeExecution. Of Express executions AWS knows those that a Map Run began."""
+        express = self._arns.express_child_names(arn)
+        row = self.find(arn) if express is None else self._express_child(arn, *express)
         shown: dict[str, Json] = {
             "executionArn": arn,
             "stateMachineArn": self._arns.state_machine(arn.split(":")[6]),

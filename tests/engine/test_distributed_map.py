@@ -385,15 +385,22 @@ async def test_results_are_shaped_without_being_exported(
 
 
 async def test_express_children_have_express_arns(driver: Driver) -> None:
-    """And five minutes at most."""
+    """And five minutes at most; they can be described, and have no history."""
     wait: Json = {"Type": "Wait", "Seconds": 400, "End": True}
     arn = await driver.run(only(distributed(wait, "EXPRESS", Label="fast")), [1])
     (child,) = await children_of(driver, arn)
     assert child["executionArn"].startswith(f"{PREFIX}express:machine/fast:{child['name']}:")
-    with pytest.raises(InvalidArn):
-        await driver.describe(child["executionArn"])
+    described = await driver.describe(child["executionArn"])
+    for operation in ("GetExecutionHistory", "StopExecution"):
+        with pytest.raises(InvalidArn):
+            await driver.call(operation, executionArn=child["executionArn"])
+    with pytest.raises(ExecutionDoesNotExist):
+        await driver.describe(f"{child['executionArn']}x")
 
     await driver.pass_time(300)
+
+    assert (described["status"], described["input"]) == ("RUNNING", "1")
+    assert described["mapRunArn"] == child["mapRunArn"]
 
     assert counted((await run_of(driver, arn))["executionCounts"]) == {"timedOut": 1, "total": 1}
     assert await driver.status(arn) == "FAILED"
