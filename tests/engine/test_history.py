@@ -139,6 +139,9 @@ async def test_a_page_token_is_good_for_one_list_and_one_day(driver: Driver) -> 
 
     with pytest.raises(InvalidToken):
         await driver.engine.get_execution_history(other, 2, token)
+    for changed in (f"{token}=", f" {token}", f"{token}\n", token.upper()):
+        with pytest.raises(InvalidToken):
+            await driver.engine.get_execution_history(one, 2, changed)
     await driver.pass_time(86_401)
     with pytest.raises(InvalidToken):
         await driver.engine.get_execution_history(one, 2, token)
