@@ -58,9 +58,26 @@ class Limits:
         if refusal is not None:
             await self._refuse(refusal, receive, send)
         elif streamed:
-            await self.app(scope, self._counted(receive), send)
+            await self._take_streamed(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    async def _take_streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on a request whose body may turn out to be too long while it is read."""
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, self._counted(receive), noting)
+        except TooLarge as exc:
+            # Applications may have words of their own for it.
+            if started:
+                raise
+            await self._refuse((413, exc.code, exc.message), receive, send)
 
     def _judge(self, scope: Scope) -> tuple[Refusal | None, bool]:
         """Why the request is refused, if it is; and whether its body comes without a length."""
@@ -82,13 +99,15 @@ class Limits:
                 return (415, "encoded_body", "Send the body without Content-Encoding."), False
         if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
             return (431, "headers_too_large", "The headers are too large."), False
+        if not hosts and scope["http_version"] == "1.0":
+            hosts.append(b"localhost")  # it need not say
         return self._framing(lengths, hosts, streamed), streamed
 
     def _framing(self, lengths: list[bytes], hosts: list[bytes], streamed: bool) -> Refusal | None:
         if len(lengths) + streamed > 1:
             return 400, "ambiguous_length", "The request states its length in two ways."
-        if len(hosts) > 1 or (hosts and not _is_host(hosts[0])):
-            return 400, "bad_host", "The Host header is not a host name."
+        if len(hosts) != 1 or not _is_host(hosts[0]):
+            return 400, "bad_host", "The request must have one Host header, with a host's name."
         if lengths and (not lengths[0].isdigit() or int(lengths[0]) > self.max_body_bytes):
             return 413, TooLarge.code, str(TooLarge())
         return None
