@@ -29,7 +29,7 @@ def checked_tags(tags: Sequence[Json], arn: str) -> list[Json]:
     Raises:
         TooManyTags
     """
-    values = {tag["key"]: tag.get("value", "") for tag in tags}
+    values = {tag["key"]: tag.get("value") or "" for tag in tags}
     if len(values) > MAX_TAGS:
         raise TooManyTags(resource=arn)
     return [{"key": key, "value": value} for key, value in values.items()]

@@ -33,6 +33,18 @@ async def test_tags_are_added_replaced_and_taken(driver: Driver) -> None:
     assert listed == {"tags": [{"key": "cost", "value": ""}]}
 
 
+@pytest.mark.parametrize("tag", [{"key": "a"}, {"key": "a", "value": None}])
+async def test_a_tag_without_a_value_has_an_empty_one(driver: Driver, tag: Json) -> None:
+    """Be it left out or null."""
+    arn = await driver.machine(DEFINITION)
+
+    await driver.call("TagResource", resourceArn=arn, tags=[tag])
+
+    assert await driver.call("ListTagsForResource", resourceArn=arn) == {
+        "tags": [{"key": "a", "value": ""}]
+    }
+
+
 async def test_a_resource_has_at_most_fifty_tags(driver: Driver) -> None:
     """The fifty-first is refused, and nothing of that request is kept."""
     arn = await driver.machine(DEFINITION)
