@@ -397,7 +397,7 @@ OPERATIONS: Mapping[str, Mapping[str, Member]] = {
 def checked(operation: str, body: Mapping[str, Json]) -> dict[str, Json]:
     """The members of a request as keyword arguments of the engine's verb.
 
-    Unknown members are left out, as AWS does; so are those that are null.
+    Unknown members are left out at any depth, as AWS does; so are those that are null.
 
     Raises:
         SerializationException: a member is of the wrong type.
@@ -412,7 +412,24 @@ def checked(operation: str, body: Mapping[str, Json]) -> dict[str, Json]:
         raise ValidationException(
             f"{len(faults)} validation {plural} detected: {'; '.join(faults)}"
         )
-    return {snake(name): body[name] for name in members if body.get(name) is not None}
+    return {snake(name): value for name, value in _known(members, body).items()}
+
+
+def _known(members: Mapping[str, Member], given: Mapping[str, Json]) -> dict[str, Json]:
+    """What of a structure has a meaning, and its structures' likewise."""
+    return {
+        name: _known_within(member, given[name])
+        for name, member in members.items()
+        if given.get(name) is not None
+    }
+
+
+def _known_within(member: Member, value: Json) -> Json:
+    if member.items is None:
+        return value
+    if isinstance(value, list):
+        return [_known(member.items, item) for item in value]
+    return _known(member.items, value)
 
 
 def _faults(name: str, member: Member, value: Json) -> Iterator[str]:

@@ -393,6 +393,28 @@ async def test_logs_need_one_destination_that_exists(
     assert caught.value.message == message
 
 
+async def test_what_a_structure_does_not_have_is_left_out(driver: Driver) -> None:
+    """Unknown members and nulls, however deep."""
+    group: Json = {"cloudWatchLogsLogGroup": {"logGroupArn": "arn", "new": 1}, "other": None}
+    logs: Json = {"level": None, "destinations": [group], "new": {}}
+    definition = json.dumps(ONE)
+
+    await driver.call(
+        "CreateStateMachine",
+        name="machine",
+        definition=definition,
+        roleArn=ROLE,
+        loggingConfiguration=logs,
+    )
+
+    described = await driver.call("DescribeStateMachine", stateMachineArn=ARN)
+    assert described["loggingConfiguration"] == {
+        "level": "OFF",
+        "includeExecutionData": False,
+        "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": "arn"}}],
+    }
+
+
 async def test_no_level_has_two_log_destinations(driver: Driver) -> None:
     """Not even the one that logs nothing."""
     with pytest.raises(InvalidLoggingConfiguration):
