@@ -38,7 +38,7 @@ def read_mock(
     Raises:
         ValidationException: there can be no such answer.
     """
-    if not mock:
+    if mock is None:
         return None
     if mock.get("result") is not None and mock.get("errorOutput") is not None:
         raise ValidationException(

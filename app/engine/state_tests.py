@@ -81,7 +81,7 @@ class StateTests:
         state_configuration: Json = None,
     ) -> Json:
         """What the state makes of its input."""
-        if reveal_secrets and mock:
+        if reveal_secrets and mock is not None:
             raise ValidationException(
                 "TestState does not support RevealSecrets when a mock is specified."
             )

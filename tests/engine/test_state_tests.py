@@ -234,6 +234,8 @@ async def test_a_state_of_a_whole_machine_is_named(driver: Driver) -> None:
             "A test mock should have only one of the following fields: [result, errorOutput].",
         ),
         (PUT_EVENTS, {"mock": {"result": "{"}}, "Mocked result must be valid JSON"),
+        (PUT_EVENTS, {"mock": {}}, "Mocked result must be valid JSON"),
+        ({"Type": "Pass", "End": True}, {"mock": {}}, "State type 'Pass' is not supported "),
         (PUT_EVENTS, {"mock": mocked([])}, "Mocked result must be a JSON object."),
         (PARALLEL, {"mock": mocked({})}, "Mocked result must be an array."),
         (EXPORTING_MAP, {"mock": mocked([1])}, "Mocked result must be a JSON object."),
