@@ -5,6 +5,7 @@ of AWS goes where AWS_ENDPOINT_URL_EXECUTE_API or AWS_ENDPOINT_URL points, under
 """
 
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -40,6 +41,8 @@ _FORBIDDEN = frozenset(
 )
 _FORBIDDEN_PREFIXES = ("x-forwarded", "x-amz", "x-amzn")
 _SIGNED = ("IAM_ROLE", "RESOURCE_POLICY")
+#: a host, and maybe a port; nothing that would lead to another host or path
+_ENDPOINT = re.compile(r"(https?://)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?")
 
 
 class ApiGatewayConnector:
@@ -89,6 +92,8 @@ def _fault(given: Mapping[str, Json]) -> str | None:
     for name in ("ApiEndpoint", "Method"):
         if not isinstance(given.get(name), str):
             return f"The field '{name}' is required but was missing"
+    if not _ENDPOINT.fullmatch(given["ApiEndpoint"]):
+        return "The value of the field 'ApiEndpoint' is not a valid host name"
     if given["Method"] not in METHODS:
         return f"The value of the field 'Method' must be one of {', '.join(METHODS)}"
     if given.get("AuthType", "NO_AUTH") not in ("NO_AUTH", *_SIGNED):

@@ -332,6 +332,9 @@ async def test_an_api_hands_out_a_token(driver: Driver, url: str) -> None:
     [
         ({"Path": "/status/404"}, "ApiGateway.404", '{"message":"nobody"}'),
         ({"AuthType": "X"}, "States.Runtime", "The Parameters '"),
+        ({"ApiEndpoint": "["}, "States.Runtime", "The Parameters '"),
+        ({"ApiEndpoint": "localhost@evil.example"}, "States.Runtime", "The Parameters '"),
+        ({"ApiEndpoint": "127.0.0.1:9/p?q#"}, "States.Runtime", "The Parameters '"),
         ({"Headers": {"Host": "x"}}, "States.Runtime", "The Parameters '"),
     ],
 )
@@ -339,7 +342,8 @@ async def test_an_api_that_refuses_fails_the_task(
     driver: Driver, url: str, more: Json, error: str, cause: str
 ) -> None:
     """With its status."""
-    state = api(url.removeprefix("http://"), **more)
+    state = api(url.removeprefix("http://"))
+    state["Parameters"].update(more)
 
     described = await driver.describe(await driver.run(only(state)))
 
