@@ -19,6 +19,7 @@ except ImportError:  # not on every platform; slower without
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 from app.errors import StartRefused
+from app.http_protocol import BoundedProtocol
 from app.web.limits import AsgiApp
 
 DRAIN_S = 8  #: how long accepted requests may take to finish after a stop signal
@@ -68,7 +69,7 @@ def _configured(app: AsgiApp) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
