@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from app.approvals.fields import clean_text
+from app.approvals.typed_text import clean_text
 from app.strict_json import Json, dumps
 
 MAX_FIELDS = 40

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from app.approvals.typed_text import BIDI, CONTROLS, NOT_IN_TEXT
 from app.strict_json import Json
 
 T = TypeVar("T")
@@ -20,12 +21,7 @@ MAX_FAULTS = 50  #: more are not listed
 
 _MISSING: Any = object()
 
-# C0 and C1 controls, DEL, the two separators that some programs break lines at, lone surrogates.
-_CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-_NOT_IN_TEXT = re.compile(f"[{_CONTROLS}]")
-_NOT_IN_A_LINE = re.compile(f"[\t\n\r{_CONTROLS}]")
-# They reorder what people read ("Trojan Source"); no honest text needs them.
-_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NOT_IN_A_LINE = re.compile(f"[\t\n\r{CONTROLS}]")
 # RFC 2047: some mail libraries decode these on the way out, line breaks included.
 _ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?")
 
@@ -92,7 +88,7 @@ class Fields:
 
     def text(self, name: str, limit: int) -> str | None:
         """A text that may have several lines, with LF line ends."""
-        text = self._string(name, limit, False, _NOT_IN_TEXT, _TEXT)
+        text = self._string(name, limit, False, NOT_IN_TEXT, _TEXT)
         return text.replace("\r\n", "\n").replace("\r", "\n") if text else None
 
     def secret(self, name: str, limit: int) -> str:
@@ -249,13 +245,7 @@ def text_fault(
 
 def plain_line(value: str) -> str:
     """*value* without the controls that reorder it."""
-    return value if value.isascii() else _BIDI.sub("", value)
-
-
-def clean_text(text: str) -> str:
-    """What a person typed, without control and bidi characters, with LF line ends, trimmed."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _BIDI.sub("", _NOT_IN_TEXT.sub("", text)).strip()
+    return value if value.isascii() else BIDI.sub("", value)
 
 
 def email_address(value: Json) -> str | None:

@@ -20,7 +20,7 @@ from app.approvals.decision_form import DecisionForm, FormRefused, OwnOrigins, r
 from app.approvals.language import Languages, Reader
 from app.approvals.model import Action, Approval, CommentRule, Holder
 from app.approvals.page_frame import Answer, PageFrame
-from app.approvals.request import MAX_COMMENT, read_comment
+from app.approvals.typed_text import MAX_COMMENT, read_comment
 from app.clock import Clock, iso
 from app.errors import (
     BadForm,

@@ -28,7 +28,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from app.approvals.document import request_document
-from app.approvals.fields import Faults, Fields, clean_text, plain_line, text_fault
+from app.approvals.fields import Faults, Fields, plain_line, text_fault
 from app.approvals.model import (
     Action,
     CommentRule,
@@ -39,7 +39,8 @@ from app.approvals.model import (
     Request,
     Success,
 )
-from app.errors import BadRequest, InvalidApprovalRequest
+from app.approvals.typed_text import MAX_COMMENT
+from app.errors import InvalidApprovalRequest
 from app.strict_json import Json, canonical
 
 MAX_TASK_TOKEN = 2_048
@@ -55,7 +56,6 @@ MAX_ACTIONS = 10
 MAX_LABEL = 60
 MAX_ERROR = 256
 MAX_CAUSE = 32_768
-MAX_COMMENT = 4_000
 MAX_EXPIRES_IN = 31_536_000
 MAX_HEARTBEAT_SECONDS = 99_999_999
 
@@ -129,25 +129,6 @@ def read_notice(body: Json) -> NoticeBody:
     )
     _refuse(faults)
     return notice
-
-
-def read_comment(comment: str | None, rule: CommentRule) -> str | None:
-    """What a person typed as the reason, cleaned; None for nothing.
-
-    Raises:
-        BadRequest: it is missing, too long, or not asked for; ``fields`` has ``comment``.
-    """
-    text = clean_text(comment) if comment else ""
-    fault = None
-    if not text and rule is CommentRule.REQUIRED:
-        fault = "A reason is needed."
-    elif text and rule is CommentRule.NONE:
-        fault = "This action takes no comment."
-    elif len(text) > MAX_COMMENT:
-        fault = f"At most {MAX_COMMENT:,} characters are allowed."
-    if fault is not None:
-        raise BadRequest(fault, fields={"comment": fault})
-    return text or None
 
 
 _MINT = frozenset(

@@ -18,7 +18,6 @@ from secrets import token_hex
 from app.approvals.audit import check_chain
 from app.approvals.delivery import Delivery, Settlement
 from app.approvals.document import request_document
-from app.approvals.fields import clean_text
 from app.approvals.links import LinkSigner
 from app.approvals.mail_cap import MailCap
 from app.approvals.model import (
@@ -40,10 +39,11 @@ from app.approvals.protocol import (
     expiry_payload,
 )
 from app.approvals.reading import Reading
-from app.approvals.request import MintBody, read_comment, read_mint, read_notice
+from app.approvals.request import MintBody, read_mint, read_notice
 from app.approvals.seal import Sealer
 from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed
 from app.approvals.targets import Target, TaskGone
+from app.approvals.typed_text import clean_text, read_comment
 from app.clock import Clock, iso, utc_now
 from app.errors import (
     BadRequest,

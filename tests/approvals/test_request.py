@@ -20,14 +20,13 @@ from app.approvals.model import (
 )
 from app.approvals.protocol import decision_payload
 from app.approvals.request import (
-    MAX_COMMENT,
     MAX_OUTPUT_BYTES,
     OUTPUT_ROOM_BYTES,
     NoticeBody,
-    read_comment,
     read_mint,
     read_notice,
 )
+from app.approvals.typed_text import MAX_COMMENT, read_comment
 from app.errors import BadRequest, InvalidApprovalRequest
 from app.strict_json import dumps, loads
 from tests.approvals.world import NOW, mint_body

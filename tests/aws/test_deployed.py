@@ -432,6 +432,14 @@ def test_what_is_built_is_small_and_ready(artifacts: Path, tmp_path: Path) -> No
         assert compiled.read_bytes()[4:8] == b"\x01\0\0\0", compiled  # unchecked, by its hash
 
 
+def test_the_built_template_needs_no_aliases(artifacts: Path) -> None:
+    """CloudFormation knows none; the template is written with them, and SAM writes them out."""
+    built = (artifacts / "template.yaml").read_text()
+
+    assert re.findall(r"[&*]\w+$", built, re.MULTILINE) == []
+    assert built.count("secretsmanager:GetSecretValue") == 8
+
+
 def test_no_log_holds_a_token_a_link_or_a_key(stack: Stack) -> None:
     """Whatever was logged above, at the level DEBUG, can be shown to anybody."""
     keys = stack.client("secretsmanager").get_secret_value(SecretId=stack.names["SecretKeys"])
