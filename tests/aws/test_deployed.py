@@ -196,6 +196,7 @@ def test_the_json_api_is_for_those_whom_iam_lets_in(stack: Stack) -> None:
     event = {
         "version": "2.0",
         "rawPath": path,
+        "headers": {"host": "signoff.example.com"},
         "requestContext": {"http": {"method": "GET", "sourceIp": "192.0.2.1"}},
     }
     unsigned = stack.functions["ApiFunction"].invoke(event)
