@@ -52,7 +52,7 @@ class Account:
         holder = self.links.holder(self._path(minted).rpartition("/")[2])
         form = {"decision": "approve", "nonce": self.links.form_nonce(holder, utc_now())}
         event = _event("POST", self._path(minted)) | {"body": urlencode(form)}
-        event["headers"] = {"content-type": "application/x-www-form-urlencoded"}
+        event["headers"] |= {"content-type": "application/x-www-form-urlencoded"}
         return event
 
     def show(self) -> dict[str, Any]:
@@ -154,6 +154,6 @@ def _event(method: str, path: str) -> dict[str, Any]:
         "version": "2.0",
         "rawPath": path,
         "rawQueryString": "",
-        "headers": {},
+        "headers": {"host": "signoff.example.com"},
         "requestContext": {"http": {"method": method, "sourceIp": "192.0.2.1"}},
     }
