@@ -1,16 +1,19 @@
 """The JSONPath library behind a small door, with the differences of AWS's (Jayway's JsonPath).
 
 A filter over an object tests the object itself; ``=~`` compares whole texts, and numbers by their
-text. Whoever calls has to bound what a path may cost, except for a cheap one (see `is_cheap`).
+text; there are operators for lists and sizes. Whoever calls has to bound what a path may cost,
+except for a cheap one (see `is_cheap`).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import islice
 
 import jsonpath
+from jsonpath.lex import Lexer
 from jsonpath.match import JSONPathMatch
+from jsonpath.parse import Parser
 from jsonpath.selectors import Filter, FilterContext, JSONPathSelector
 
 from app.errors import SignoffError
@@ -29,10 +32,12 @@ class SearchError(SignoffError):
 def is_cheap(text: str) -> bool:
     """Whether the path costs no more than its data times a little.
 
-    A path within a path over the whole data, searches within searches, and regular expressions
-    that backtrack can take time without end.
+    A path within a path over the whole data, searches within searches, regular expressions that
+    backtrack and lists held against lists can take time without end.
     """
-    return "$" not in text[1:] and text.count("..") <= _CHEAP_DESCENTS and "=~" not in text
+    if "=~" in text or _LISTS.search(text):
+        return False
+    return "$" not in text[1:] and text.count("..") <= _CHEAP_DESCENTS
 
 
 @lru_cache(maxsize=2_048)
@@ -73,10 +78,70 @@ def search(text: str, data: Json) -> list[Json]:
 _FOREIGN = re.compile(r"\b(?:match|search|isinstance|typeof|is)\s*\(")
 
 
+# Jayway's operators that the library does not have. A missing value is in no list.
+
+
+def _is_subset(left: object, right: object) -> bool:
+    return _are_lists(left, right) and all(item in right for item in left)  # type: ignore[operator,attr-defined]
+
+
+def _overlaps(left: object, right: object) -> bool:
+    return _are_lists(left, right) and any(item in right for item in left)  # type: ignore[operator,attr-defined]
+
+
+def _is_disjoint(left: object, right: object) -> bool:
+    return _are_lists(left, right) and not _overlaps(left, right)
+
+
+def _are_lists(left: object, right: object) -> bool:
+    return isinstance(left, list) and isinstance(right, list)
+
+
+def _has_size(left: object, right: object) -> bool:
+    return isinstance(left, list | str) and not isinstance(right, bool) and len(left) == right
+
+
+def _is_empty(left: object, right: object) -> bool:
+    return isinstance(left, list | dict | str) and (not left) is right
+
+
+_OPERATORS: Mapping[str, Callable[[object, object], bool]] = {
+    "nin": lambda left, right: isinstance(right, list) and left not in right,
+    "subsetof": _is_subset,
+    "anyof": _overlaps,
+    "noneof": _is_disjoint,
+    "all": lambda left, right: _is_subset(right, left),
+    "size": _has_size,
+    "empty": _is_empty,
+}
+_LISTS = re.compile(r"\s(?:subsetof|anyof|noneof|all)\b")
+_TOKENS = {f"TOKEN_{name.upper()}": name for name in _OPERATORS}
+
+
+class _Lexer(Lexer):
+    def compile_rules(self) -> re.Pattern[str]:
+        # After a blank only: elsewhere these are names.
+        rules = [rf"(?P<{token}>(?<=\s){name}\b)" for token, name in _TOKENS.items()]
+        return re.compile("|".join([*rules, super().compile_rules().pattern]), re.DOTALL)
+
+
+class _Parser(Parser):
+    PRECEDENCES = Parser.PRECEDENCES | dict.fromkeys(_TOKENS, Parser.PRECEDENCE_MEMBERSHIP)
+    BINARY_OPERATORS = Parser.BINARY_OPERATORS | _TOKENS
+    INFIX_LITERAL_OPERATORS = Parser.INFIX_LITERAL_OPERATORS | frozenset(_OPERATORS)
+
+
 class _Environment(jsonpath.JSONPathEnvironment):
+    lexer_class = _Lexer
+    parser_class = _Parser
+
     def compare(self, left: object, operator: str, right: object) -> bool:
         if operator == "=~" and isinstance(left, int | float):
             left = str(left).lower() if isinstance(left, bool) else str(left)
+        if operator in _OPERATORS:
+            # A path that selects one value stands for it; one that selects none is a list here.
+            missing = isinstance(left, jsonpath.NodeList)
+            return _OPERATORS[operator](None if missing else left, right)
         return super().compare(left, operator, right)
 
 

@@ -139,6 +139,35 @@ def test_a_path_that_explodes_is_cut_off() -> None:
         compile_path("$..*").read(wide, SCOPE)
 
 
+@pytest.mark.parametrize(
+    ("condition", "numbers"),
+    [
+        ("@.name nin ['ab']", [2, 3, 4]),
+        ("!(@.name nin ['ab'])", [1]),
+        ("@.tags subsetof ['x']", [1, 2]),
+        ("@.tags anyof ['y', 'z']", [3]),
+        ("@.tags noneof ['y', 'z'] && @.n > 1", [2]),
+        ("@.tags all ['x']", [2, 3]),
+        ("@.tags size 1", [2]),
+        ("@.name size 2", [1, 2]),
+        ("@.tags empty true", [1]),
+        ("@.name empty false", [1, 2, 3]),
+        ("@.size", [4]),
+    ],
+)
+def test_filters_know_lists_and_sizes(condition: str, numbers: Json) -> None:
+    """The operators of AWS's JSONPath library; what is missing is in no list and has no size."""
+    rows: Json = [
+        {"n": 1, "name": "ab", "tags": []},
+        {"n": 2, "name": "cd", "tags": ["x"]},
+        {"n": 3, "name": "efg", "tags": ["x", "y"]},
+        {"n": 4, "size": 7},
+    ]
+
+    assert compile_path(f"$.rows[?({condition})].n").read({"rows": rows}, SCOPE) == numbers
+    assert compile_path("$..size").read({"rows": rows}, SCOPE) == [7]
+
+
 @pytest.mark.parametrize("text", ["$.a[?match(@.b, '(a+)+')]", "$.a[?search (@.b, '(a+)+')]"])
 def test_functions_that_aws_does_not_know_are_refused(text: str) -> None:
     """AWS's JSONPath knows no functions within filters."""
@@ -146,10 +175,14 @@ def test_functions_that_aws_does_not_know_are_refused(text: str) -> None:
         compile_path(text)
 
 
-@pytest.mark.parametrize("text", ["$..*..*..*", "$.words[?(@.x =~ /(a|aa)+b/)]"])
+@pytest.mark.parametrize(
+    "text",
+    ["$..*..*..*", "$.words[?(@.x =~ /(a|aa)+b/)]", "$.lists[?(@.a anyof @.b)]"],
+)
 def test_a_path_that_would_take_for_ever_fails(text: str) -> None:
     """Searches within searches, and patterns that backtrack, end within a second or so."""
     wide: Json = {"words": [{"x": "a" * 60}], "y": [[[[{}] * 12] * 12] * 12] * 12}
+    wide["lists"] = [{"a": list(range(20_000)), "b": list(range(-20_000, 0))}]
 
     with pytest.raises(PathError, match=r"it takes too long|too many"):
         compile_path(text).read(wide, SCOPE)
