@@ -220,7 +220,9 @@ class _Signoff:
     answer: SignoffFunction
 
     async def __call__(self, event: Json, invocation: Invocation) -> Json:
-        return await self.answer(event, invocation.request_id)
+        return await self.answer(
+            event, invocation.request_id, heartbeat_seconds=invocation.heartbeat_s
+        )
 
 
 def _wording(settings: Settings) -> Wording:

@@ -20,8 +20,12 @@ class SignoffFunction:
         self._service = service
         self._urls = urls
 
-    async def __call__(self, event: Json, request_id: str) -> Json:
+    async def __call__(
+        self, event: Json, request_id: str, heartbeat_seconds: int | None = None
+    ) -> Json:
         """The answer to *event*; a plain mail is sent once for each *request_id*.
+
+        *heartbeat_seconds* are those of the calling state, where the caller knows them.
 
         Raises:
             InvalidApprovalRequest: with what to mend, by field.
@@ -31,6 +35,8 @@ class SignoffFunction:
             return await self._notify(event, request_id)
         if is_callback_call(event):
             return await self._urls.invoke(event)
+        if heartbeat_seconds is not None and isinstance(event, dict):
+            event = {"heartbeat_seconds": heartbeat_seconds} | event
         return (await self._service.mint(event)).document()
 
     async def _notify(self, event: Json, request_id: str) -> Json:

@@ -290,6 +290,7 @@ class Dispatch:
     role_arn: str | None = None  #: whom to be, other than the engine
     execution_role_arn: str = ""  #: who wants to be that
     job: Payload | None = None
+    heartbeat_s: int | None = None
 
 
 #: id, previous id, milliseconds, type, details
@@ -309,6 +310,7 @@ def dispatched(execution: Execution, frame: Frame, resource: Resource) -> Dispat
         role_arn=frame.role_arn,
         execution_role_arn=execution.role_arn,
         job=frame.job,
+        heartbeat_s=frame.heartbeat_s,
     )
 
 

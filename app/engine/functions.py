@@ -35,6 +35,7 @@ class Invocation:
     request_id: str  #: the same when a call is repeated after a crash
     function_name: str
     deadline: datetime | None
+    heartbeat_s: int | None = None  #: of the state that calls, if it wants heartbeats
 
 
 LocalFunction = Callable[[Json, Invocation], Awaitable[Json]]

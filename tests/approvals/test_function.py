@@ -17,6 +17,22 @@ async def test_a_mint_request_is_answered_like_by_the_api(world: World) -> None:
     assert list(first) == ["id", "state", "expires_at", "links", "warnings"]
 
 
+async def test_the_calling_states_heartbeat_is_kept(world: World) -> None:
+    """Where the engine tells it; what the request says goes before, null switches it off."""
+    function = world.function()
+    for token, more in {
+        "a": {},
+        "b": {"heartbeat_seconds": 9},
+        "c": {"heartbeat_seconds": None},
+    }.items():
+        await function(mint_body(token) | more, "request", heartbeat_seconds=30)
+
+    page = await world.service.list(state=None, limit=10, cursor=None)
+
+    kept = [view.approval.request.heartbeat_seconds for view in page.approvals]
+    assert kept == [None, 9, 30]
+
+
 async def test_a_plain_mail_is_queued_once_for_each_call(world: World) -> None:
     """The engine may dispatch a call twice; people get one mail."""
     function = world.function()

@@ -90,7 +90,8 @@ class LambdaConnector:
         call_id = request_id(dispatch.execution_arn, dispatch.frame, dispatch.attempt)
         deadline = from_ms(dispatch.deadline_ms) if dispatch.deadline_ms is not None else None
         try:
-            result = await function(parameters["Payload"], Invocation(call_id, name, deadline))
+            invocation = Invocation(call_id, name, deadline, dispatch.heartbeat_s)
+            result = await function(parameters["Payload"], invocation)
         except Exception as exc:
             # Whatever a function raises is its own error, which the workflow may catch.
             raise _function_error(error_document(exc, call_id), direct=direct) from exc
