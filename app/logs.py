@@ -5,7 +5,6 @@ exception is shown by its type and the places it passed, never by its message, b
 foreign code may hold what was sent to us.
 """
 
-import asyncio
 import contextlib
 import logging
 import traceback
@@ -71,8 +70,11 @@ class LogLines:
         if at_once or len(self._lines) >= WRITE_AT_LINES:
             self.flush()
         elif len(self._lines) == 1:
+            # Not at the top: a look at a page on Lambda has no event loop, nor time to import it.
+            from asyncio import get_running_loop  # noqa: PLC0415
+
             try:
-                asyncio.get_running_loop().call_later(WRITE_EVERY_S, self.flush)
+                get_running_loop().call_later(WRITE_EVERY_S, self.flush)
             except RuntimeError:
                 self.flush()
 

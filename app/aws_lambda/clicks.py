@@ -7,7 +7,6 @@ Secret keys may be rotated while this environment lives: they are read again eve
 for a link whose key is not known here (at most every few seconds: links are cheap to forge).
 """
 
-import asyncio
 import logging
 import os
 import sys
@@ -73,12 +72,14 @@ class Clicks:
             return self._problem("unavailable", asked)
         body = _Body(request.body)
         if request.method == "POST":
-            return asyncio.run(self._decided(current, asked, body))
+            # Not at the top, nor what a decision needs: looking needs none of it.
+            from asyncio import run  # noqa: PLC0415
+
+            return run(self._decided(current, asked, body))
         # Looking waits for the table only, and that in place: it needs no event loop.
         return _straight(answer(current.looking, asked, body.read))
 
     async def _decided(self, current: "_Current", asked: PageRequest, body: "_Body") -> Answer:
-        # Not at the top: it is most of what there is to import, and looking needs none of it.
         from app.aws_lambda.deciding import approval_service  # noqa: PLC0415
 
         if current.deciding is None:

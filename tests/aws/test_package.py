@@ -1,4 +1,4 @@
-"""What is compiled, deferred or written late for a cold start is the same as without that."""
+"""What the packages hold, and that what is compiled for a cold start is the same as without."""
 
 import json
 import subprocess
@@ -112,48 +112,6 @@ def test_the_click_function_imports_no_more_than_it_needs() -> None:
     assert not [name for name in modules if name.startswith(("app.web", "app.engine", "app.main"))]
     assert "app.approvals.service" in modules
     assert "app.approvals.messages" not in modules
-
-
-def test_late_dataclasses_and_deferred_modules_are_what_they_stand_for() -> None:
-    """Inheritance, defaults, comparison, replacement; a package and its submodules."""
-    code = """
-import sys
-from app.aws_lambda import late_dataclasses
-from app.aws_lambda.deferred import defer, defer_package
-late_dataclasses.install()
-defer("colorsys", "asyncio")
-defer_package("app.approvals.store")
-from dataclasses import dataclass, field, fields, replace
-@dataclass(frozen=True, slots=True)
-class A:
-    "a"
-    x: int
-    y: list[int] = field(default_factory=list)
-@dataclass(frozen=True)
-class B(A):
-    "b"
-    z: str = "z"
-b = B(1, z="q")
-assert (b.x, b.y, b.z) == (1, [], "q") and b == B(1, [], "q") and hash(A(1, ())) is not None
-assert [f.name for f in fields(B)] == ["x", "y", "z"]
-assert replace(b, x=2) == B(2, [], "q") and repr(A(3)) == "A(x=3, y=[])"
-try:
-    b.x = 5
-except AttributeError:
-    pass
-else:
-    raise SystemExit("not frozen")
-import colorsys
-assert "rgb_to_hls" not in vars(colorsys) and colorsys.rgb_to_hls(0, 0, 0) == (0, 0, 0)
-import app.approvals.store.dynamodb.keys
-assert "Ballot" not in vars(sys.modules["app.approvals.store"])
-from app.approvals.store import Ballot
-import app.approvals.store as package
-assert package.dynamodb.keys is app.approvals.store.dynamodb.keys
-import asyncio
-assert asyncio.run(asyncio.sleep(0, 7)) == 7
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
 def test_http_events_come_in_and_go_out_whole() -> None:
