@@ -6,7 +6,7 @@ sandbox: no scripts, no forms, nothing from elsewhere; its links open in a new t
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +20,9 @@ from starlette.routing import Route
 from app.approvals.language_files import load_languages
 from app.inbox import KEPT, Inbox, Received
 from app.templating import environment
+from app.web.own_pages import is_local_host
+
+_NOT_LOCAL = "The inbox opens at an address of this host, such as http://127.0.0.1:8080/inbox."
 
 SHOWN = 200  #: in the list; the JSON has all
 
@@ -42,11 +45,27 @@ def inbox_routes(inbox: Inbox) -> list[Route]:
     """``/inbox`` and what is under it."""
     pages = InboxPages(inbox, environment())
     return [
-        Route("/inbox", pages.list),
-        Route("/inbox/messages", pages.messages),
-        Route("/inbox/{id:int}", pages.message),
-        Route("/inbox/{id:int}/html", pages.html),
+        Route("/inbox", _local(pages.list)),
+        Route("/inbox/messages", _local(pages.messages)),
+        Route("/inbox/{id:int}", _local(pages.message)),
+        Route("/inbox/{id:int}/html", _local(pages.html)),
     ]
+
+
+def _local(
+    page: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """*page*, for those who call this host by a name of its own.
+
+    A public name that an attacker leads to loopback would let his page read everybody's links.
+    """
+
+    async def answer(request: Request) -> Response:
+        if is_local_host(request.scope):
+            return await page(request)
+        return Response(_NOT_LOCAL, 403, _PLAIN_HEADERS, media_type="text/plain")
+
+    return answer
 
 
 class InboxPages:

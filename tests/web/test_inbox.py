@@ -100,6 +100,20 @@ async def test_a_mail_sent_over_smtp_is_there_as_json(
     assert headers["Auto-Submitted"] == "auto-generated"
 
 
+@pytest.mark.parametrize("path", ["/inbox", "/inbox/messages", "/inbox/1", "/inbox/1/html"])
+async def test_a_public_name_of_this_host_shows_no_mail(
+    inbox: Inbox, client: httpx.AsyncClient, path: str
+) -> None:
+    """A page whose name is led to loopback would read everybody's links."""
+    await send(inbox, letter("secret"))
+
+    refused = await client.get(path, headers={"Host": "evil.example:8080"})
+    allowed = await client.get("/inbox", headers={"Host": "localhost:8080"})
+
+    assert (refused.status_code, "secret" in refused.text) == (403, False)
+    assert (allowed.status_code, "secret" in allowed.text) == (200, True)
+
+
 async def test_the_newest_mail_comes_first(inbox: Inbox, client: httpx.AsyncClient) -> None:
     """JSON and page list the newest mail on top."""
     await send(inbox, *(letter(f"number {n}") for n in range(3)))
