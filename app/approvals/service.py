@@ -9,12 +9,13 @@ import asyncio
 import logging
 import random
 from base64 import b32encode
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_hex
 
+from app.approvals.answers import AuditView, Decided, Minted, MintedLink, Notified, Page
 from app.approvals.audit import check_chain
 from app.approvals.delivery import Delivery, Settlement
 from app.approvals.document import request_document
@@ -44,7 +45,7 @@ from app.approvals.seal import Sealer
 from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed
 from app.approvals.targets import Target, TaskGone
 from app.approvals.typed_text import clean_text, read_comment
-from app.clock import Clock, iso, utc_now
+from app.clock import Clock, utc_now
 from app.errors import (
     BadRequest,
     Conflict,
@@ -61,71 +62,6 @@ log = logging.getLogger(__name__)
 DEFAULT_EXPIRES_IN = 604_800
 MAX_LIST = 100
 MAX_USER_AGENT = 200
-
-
-@dataclass(frozen=True, slots=True)
-class MintedLink:
-    """One link: this recipient, this action."""
-
-    recipient: str  #: the address
-    action: str  #: the action's name
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Minted:
-    """The answer to a mint."""
-
-    approval: Approval
-    links: tuple[MintedLink, ...]
-    created: bool  #: False for a repeated request
-    warnings: tuple[str, ...]
-
-    def document(self) -> Json:
-        """The answer as JSON: what the API and the function `signoff` return."""
-        return {
-            "id": self.approval.id,
-            "state": self.approval.state.value,
-            "expires_at": iso(self.approval.request.expires_at),
-            "links": [
-                {"recipient": link.recipient, "action": link.action, "url": link.url}
-                for link in self.links
-            ],
-            "warnings": list(self.warnings),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What is recorded after somebody tried to decide."""
-
-    approval: Approval
-    mine: bool  #: the recorded decision is the one that was asked for, by the same recipient
-    recorded: bool  #: this very attempt recorded it
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some approvals, newest first."""
-
-    approvals: Sequence[ApprovalView]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditView:
-    """An approval's audit, and whether it holds."""
-
-    entries: Sequence[Json]  #: `seq`, `at`, `event`, and what else the event tells
-    verified: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Notified:
-    """The answer to a request for a plain mail."""
-
-    notice_id: str
-    recipients: int
 
 
 class ApprovalService(Reading):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from app.approvals.answers import Decided, Minted
 from app.approvals.compat_http import Callbacks
 from app.approvals.compat_link import Switches
 from app.approvals.function import SignoffFunction
@@ -15,7 +16,7 @@ from app.approvals.links import LinkSigner
 from app.approvals.model import Approval, Holder
 from app.approvals.page_frame import PageFrame
 from app.approvals.seal import open_sealer
-from app.approvals.service import ApprovalService, Decided, Minted
+from app.approvals.service import ApprovalService
 from app.approvals.store import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from app.approvals.sweeper import Sweeper
