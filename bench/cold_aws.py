@@ -13,10 +13,10 @@ from urllib.parse import urlencode, urlsplit
 import boto3
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from app.approvals.answers import Minted
 from app.approvals.keyring import KeyRing
 from app.approvals.links import LinkSigner
 from app.approvals.seal import open_sealer
-from app.approvals.answers import Minted
 from app.approvals.service import ApprovalService
 from app.approvals.store.dynamodb.definition import table_definition
 from app.approvals.store.dynamodb.store import DynamoStore

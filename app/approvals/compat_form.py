@@ -85,6 +85,12 @@ def make_form(outcomes: list[Json]) -> tuple[FormField, ...] | None:
     )
 
 
+def make_title(outcomes: list[Json]) -> str | None:
+    """What the schemas call what is filled in; None if they do not, or each has another name."""
+    titles = {_title(outcome["schema"]) for outcome in outcomes}
+    return titles.pop() if len(titles) == 1 else None
+
+
 def read_answer(fields: tuple[FormField, ...], form: Mapping[str, str]) -> Json:
     """The JSON body that the filled-in *form* stands for.
 
@@ -170,19 +176,23 @@ def _field(name: str, described: Json, root: Json) -> FormField | None:
 def _text_field(name: str | None, schema: Mapping[str, Json]) -> FormField:
     longest, shortest = schema.get("maxLength", 4_000), schema.get("minLength", 0)
     kind = _INPUTS.get(str(schema.get("format")))
-    title, hint = schema.get("title"), schema.get("description")
-    label = title if isinstance(title, str) and title.strip() else _label(name)
+    hint = schema.get("description")
     return FormField(
         key="",
         member=name,
         kind=kind or ("lines" if longest > SHORT_TEXT else "text"),
-        label=label[:MAX_LABEL],
+        label=_title(schema) or _label(name)[:MAX_LABEL],
         hint=hint[:MAX_HINT] if isinstance(hint, str) and hint.strip() else None,
         required=False,
         # A person who must write something does not mean the empty text.
         shortest=max(1, int(shortest)),
         longest=int(longest),
     )
+
+
+def _title(schema: Json) -> str | None:
+    title = schema.get("title") if isinstance(schema, Mapping) else None
+    return title[:MAX_LABEL] if isinstance(title, str) and title.strip() else None
 
 
 def _merge(one: FormField, other: FormField) -> FormField:

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.approvals.afterwards import Onlooker, afterwards, is_open
 from app.approvals.asking import asks, deadline, style_of
-from app.approvals.compat_form import FieldFault, FormField, make_form, read_answer
+from app.approvals.compat_form import FieldFault, FormField, make_form, make_title, read_answer
 from app.approvals.compat_link import CallbackLinks, Link, LinkAnswer
 from app.approvals.compat_replies import Replies, ReplyType
 from app.approvals.decision_form import FormRefused, OwnOrigins, read_fields
@@ -166,7 +166,8 @@ class CallbackPages:
         status = fault.status if fault else 200
         if link.callback.type != "post":
             return self._frame.html(status, "pages/decide.html", reader, **_NO_MORE, **words)
-        fields = make_form(link.callback.content["outcomes"])
+        outcomes = link.callback.content["outcomes"]
+        fields = make_form(outcomes)
         if fields is None:
             return self._words(405, reader, "callback.no_form_heading", "callback.no_form")
         return self._frame.html(
@@ -176,7 +177,7 @@ class CallbackPages:
             fields=[_labelled(field, reader) for field in fields],
             values={field.key: form.get(field.key, "") for field in fields},
             choose_one=reader.say("callback.choose"),
-            **words,
+            **(words | {"heading": make_title(outcomes) or words["heading"]}),
         )
 
     def _form_words(self, link: Link, reader: Reader, now: datetime) -> dict[str, Any]:

@@ -94,6 +94,18 @@ async def test_plain_members_become_fields(full: Api) -> None:
     assert '<input type="checkbox" id="field-4"' in page and " checked" not in page
 
 
+async def test_a_form_has_the_name_that_its_schemas_agree_on(full: Api) -> None:
+    """Outcomes that call it differently leave the page its usual heading."""
+    one = outcome(name="one", output_body=True) | {"schema": REVIEW | {"title": "Review & <grade>"}}
+    other = outcome(name="other", output_body=True) | {"schema": REVIEW | {"title": "Another"}}
+
+    _, named = await opened(full, post(one))
+    _, unnamed = await opened(full, post(one, other))
+
+    assert "Review &amp; &lt;grade&gt;</h1>" in named
+    assert "Workflow task?</h1>" in unnamed
+
+
 async def test_what_is_filled_in_becomes_the_body(full: Api) -> None:
     """Numbers are numbers, boxes are flags, what is empty is left out."""
     url, page = await opened(full, post(outcome(output_body=True) | {"schema": REVIEW}))
