@@ -24,7 +24,7 @@ from app.approvals.model import (
     Request,
     State,
 )
-from app.approvals.protocol import Settled
+from app.approvals.protocol import Settled, payload_digest
 from app.strict_json import Json
 
 if TYPE_CHECKING:
@@ -72,6 +72,18 @@ class Ballot:
     lease: Lease  #: whoever records it delivers it at once
     from_ip: str | None
     user_agent: str | None
+
+    def audit_details(self) -> dict[str, str | int | None]:
+        """What the audit keeps of it."""
+        return {
+            "by": self.decision.by,
+            "recipient": self.decision.recipient,
+            "action": self.decision.action,
+            "decision_id": self.decision.id,
+            "payload_sha256": payload_digest(self.payload),
+            "from_ip": self.from_ip,
+            "user_agent": self.user_agent,
+        }
 
 
 @dataclass(frozen=True, slots=True)

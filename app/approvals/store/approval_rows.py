@@ -333,7 +333,7 @@ def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
     at = to_ms(decision.at)
     if row is None or row.state != State.PENDING or row.expires_at <= at:
         return None
-    head = row.record(connection, decision.at, AuditEvent.DECIDED, _decided(ballot))
+    head = row.record(connection, decision.at, AuditEvent.DECIDED, ballot.audit_details())
     lease = ballot.lease
     connection.execute(
         _DECIDE,
@@ -353,19 +353,6 @@ def _decide(ballot: Ballot, connection: sqlite3.Connection) -> bytes | None:
     connection.execute(_INSERT_VOTE, vote)
     sealed_token: bytes = found[9]
     return sealed_token
-
-
-def _decided(ballot: Ballot) -> Json:
-    decision = ballot.decision
-    return {
-        "by": decision.by,
-        "recipient": decision.recipient,
-        "action": decision.action,
-        "decision_id": decision.id,
-        "payload_sha256": payload_digest(ballot.payload),
-        "from_ip": ballot.from_ip,
-        "user_agent": ballot.user_agent,
-    }
 
 
 def _expire(

@@ -25,7 +25,7 @@ def decide(ballot: Ballot, row: Item) -> Move | None:
     at = to_ms(decision.at)
     return Move(
         AuditEvent.DECIDED,
-        _decided(ballot),
+        ballot.audit_details(),
         decision.at,
         sets={
             "state": State.DECIDED.value,
@@ -43,19 +43,6 @@ def decide(ballot: Ballot, row: Item) -> Move | None:
         conditions=(("state", "=", State.PENDING.value), ("expires_at", ">", at)),
         others=[Put(rows.payload_item(ballot.approval_id, ballot.payload))],
     )
-
-
-def _decided(ballot: Ballot) -> dict[str, str | int | None]:
-    decision = ballot.decision
-    return {
-        "by": decision.by,
-        "recipient": decision.recipient,
-        "action": decision.action,
-        "decision_id": decision.id,
-        "payload_sha256": payload_digest(ballot.payload),
-        "from_ip": ballot.from_ip,
-        "user_agent": ballot.user_agent,
-    }
 
 
 def expire(payload: Payload | None, now: datetime, row: Item) -> Move | None:
