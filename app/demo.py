@@ -90,7 +90,7 @@ def demo_settings(settings: Settings) -> Settings:
 
 
 def welcome(settings: Settings) -> str:
-    """What the terminal says once everything answers."""
+    """What the terminal says once every port takes connections."""
     url, engine = settings.public_url, f"http://127.0.0.1:{settings.engine_port}"
     key = keep_secret(settings.data_dir / API_KEY_FILE)
     asked = (

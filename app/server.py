@@ -6,8 +6,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,20 +65,20 @@ def bind(site: Site) -> socket.socket:
 
 
 def _configured(app: AsgiApp) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            # The peer's address is what the audit shows; a header could claim any.
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
+    config = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        # The peer's address is what the audit shows; a header could claim any.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
     )
+    config.load()
+    return _Server(config)
 
 
 class Stop:
@@ -99,27 +98,13 @@ class Stop:
         await self._event.wait()
 
 
-@asynccontextmanager
-async def _listening(
-    sites: Sequence[Site], sockets: Sequence[socket.socket]
-) -> AsyncIterator[None]:
-    servers = [_configured(site.app) for site in sites]
-    async with asyncio.TaskGroup() as tasks:
-        for server, listener in zip(servers, sockets, strict=True):
-            tasks.create_task(server.serve(sockets=[listener]))
-        while not all(server.started for server in servers):
-            await asyncio.sleep(0.005)
-        try:
-            yield
-        finally:
-            for server in servers:
-                server.should_exit = True
-
-
 async def serve(
-    sites: Sequence[Site], stop: Stop, when_up: Callable[[], Awaitable[None]] | None = None
+    sites: Sequence[Site], stop: Stop, when_bound: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Serve *sites* until *stop* is requested; *when_up* runs once every port answers.
+    """Serve *sites* until *stop* is requested.
+
+    *when_bound* runs once every port takes connections and before the first request is answered,
+    so what it says comes before all that a request says.
 
     Raises:
         StartRefused: a port is taken.
@@ -130,10 +115,15 @@ async def serve(
     sockets: list[socket.socket] = []
     try:
         sockets += [bind(site) for site in sites]
-        async with _listening(sites, sockets):
-            if when_up is not None:
-                await when_up()
+        servers = [_configured(site.app) for site in sites]
+        if when_bound is not None:
+            await when_bound()
+        async with asyncio.TaskGroup() as tasks:
+            for server, listener in zip(servers, sockets, strict=True):
+                tasks.create_task(server.serve(sockets=[listener]))
             await stop.wait()
+            for server in servers:
+                server.should_exit = True
     finally:
         for listener in sockets:
             listener.close()

@@ -38,11 +38,11 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(BoundedProtocol, "request_s", 0.2)
     number, stop, up = free_port(), Stop(), asyncio.Event()
 
-    async def when_up() -> None:
+    async def when_bound() -> None:
         up.set()
 
     site = Site(echo, "127.0.0.1", number, "SIGNOFF_PORT")
-    serving = asyncio.create_task(serve([site], stop, when_up))
+    serving = asyncio.create_task(serve([site], stop, when_bound))
     await up.wait()
     yield number
     stop.request()

@@ -24,20 +24,47 @@ def site(answer: bytes, port: int) -> Site:
 
 async def test_each_site_answers_on_its_own_port_until_the_stop() -> None:
     """Two applications, one loop; afterwards both ports are free again."""
-    first, second, stop = free_port(), free_port(), Stop()
-    answers = []
+    first, second, stop, bound = free_port(), free_port(), Stop(), asyncio.Event()
 
-    async def ask() -> None:
-        async with httpx.AsyncClient() as client:
-            for port in (first, second):
-                answers.append((await client.get(f"http://127.0.0.1:{port}/")).content)
-        stop.request()
+    async def ready() -> None:
+        bound.set()
 
-    await serve([site(b"one", first), site(b"two", second)], stop, ask)
+    serving = asyncio.create_task(serve([site(b"one", first), site(b"two", second)], stop, ready))
+    await bound.wait()
+    async with httpx.AsyncClient() as client:
+        answers = [
+            (await client.get(f"http://127.0.0.1:{port}/")).content for port in (first, second)
+        ]
+    stop.request()
+    await serving
 
     assert answers == [b"one", b"two"]
     for port in (first, second):
         bind(site(b"", port)).close()
+
+
+async def test_no_request_is_answered_before_the_start_is_said() -> None:
+    """A client that is faster than us waits: the line "listening" is the first of the log."""
+    said: list[str] = []
+    stop, port = Stop(), free_port()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        said.append("request")
+        await site(b"", port).app(scope, receive, send)
+        stop.request()
+
+    async def start() -> None:
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+        # As many turns of the loop as an answer would take, several times over.
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        said.append("listening")
+
+    with socket.socket() as client:
+        await serve([Site(app, "127.0.0.1", port, "SIGNOFF_PORT")], stop, start)
+
+    assert said == ["listening", "request"]
 
 
 def test_a_taken_port_is_named_with_its_setting() -> None:
