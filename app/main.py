@@ -13,8 +13,8 @@ from jinja2 import Environment
 from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
 from app.approvals.audit_check import AuditReport, check_audit
 from app.approvals.channels import Channel
-from app.approvals.compat_http import Callbacks
-from app.approvals.compat_link import Switches
+from app.approvals.compat.http import Callbacks
+from app.approvals.compat.link import Switches
 from app.approvals.function import SignoffFunction
 from app.approvals.keyring import KeyRing
 from app.approvals.language import Languages

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.approvals.compat_link import Switches
+from app.approvals.compat.link import Switches
 from app.errors import StartRefused
 from app.main import callback_switches as switches
 from app.settings import load_settings

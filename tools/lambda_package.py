@@ -41,7 +41,7 @@ ENTRY_POINTS = {
         "app.aws_lambda.respond",
         "app.aws_lambda.signoff",
         "app.aws_lambda.sweep",
-        "app.approvals.compat_worker",  # a process of its own
+        "app.approvals.compat.worker",  # a process of its own
     ),
 }
 #: files beside modules

@@ -7,7 +7,7 @@ it refuses of the first two, it raises: the error's class name is the error name
 machine can catch. A refused call is answered with ``error`` and ``message``, as by the original.
 """
 
-from app.approvals.compat import CallbackUrls, is_callback_call
+from app.approvals.compat.callbacks import CallbackUrls, is_callback_call
 from app.approvals.service import ApprovalService
 from app.errors import InvalidApprovalRequest
 from app.strict_json import Json

@@ -2,8 +2,8 @@
 
 from jinja2 import Environment
 
-from app.approvals.compat_http import Callbacks
-from app.approvals.compat_link import Switches
+from app.approvals.compat.http import Callbacks
+from app.approvals.compat.link import Switches
 from app.approvals.language import Languages
 from app.approvals.links import LinkSigner
 from app.approvals.page_frame import PageFrame

@@ -28,7 +28,7 @@ from app.secrets_source import read_secret_keys
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from app.approvals.compat_http import Callbacks
+    from app.approvals.compat.http import Callbacks
     from app.approvals.language import Languages
     from app.approvals.outbox import MailWorker
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.approvals.compat_http import CallbackRequest, read_query
+from app.approvals.compat.http import CallbackRequest, read_query
 from app.aws_lambda.http_event import http_result, read_http_event
 from app.aws_lambda.parts import Invocations, Parts
 from app.errors import StartRefused

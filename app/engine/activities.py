@@ -15,9 +15,9 @@ import orjson
 from app.clock import Clock, to_ms
 from app.engine.arns import Arns
 from app.engine.conductor import Conductor
-from app.engine.execution import Transition
 from app.engine.payload import EMPTY
 from app.engine.requests import check_encryption, check_name, page_size
+from app.engine.steps.execution import Transition
 from app.engine.store import within
 from app.engine.tags import checked_tags
 from app.engine.tokens import PageTokens, TokenMint

@@ -2,10 +2,10 @@
 
 import logging
 
-from app.engine.execution import Dispatch, TaskFailed, TaskSubmitted, TaskSucceeded
 from app.engine.failures import TASK_FAILED, StateFailure
 from app.engine.resources import Resources
 from app.engine.resources.connector import Accepted
+from app.engine.steps.execution import Dispatch, TaskFailed, TaskSubmitted, TaskSucceeded
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import asyncio
 import logging
 import sqlite3
 
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
+from app.engine.language.resource import parse_resource
 from app.engine.payload import EMPTY, Payload
-from app.engine.resource import parse_resource
 from app.engine.resources import Resources
+from app.engine.steps.execution import Dispatch
 from app.engine.store import owe_cancellation
 from app.errors import StoreError
 from app.sqlite import Database

@@ -19,10 +19,17 @@ from typing import Protocol
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of, end_of
 from app.engine.cancelling import Cancelling
-from app.engine.costly import Deferred, deferring, patiently
 from app.engine.dispatch import Dispatcher
 from app.engine.events.log import StatusChanges
-from app.engine.execution import (
+from app.engine.executions import Executions
+from app.engine.expressions.costly import Deferred, deferring, patiently
+from app.engine.language.states import Task
+from app.engine.logs.cursors import LogCursors
+from app.engine.parents import remove_parent, wake_parent, wake_parents
+from app.engine.rehearsal import MockedResource, count_call
+from app.engine.resources import Resources
+from app.engine.state_machines.machines import Machines, Revision
+from app.engine.steps.execution import (
     Dispatch,
     Due,
     Execution,
@@ -37,14 +44,7 @@ from app.engine.execution import (
     Transition,
     dispatched,
 )
-from app.engine.executions import Executions
-from app.engine.logs.cursors import LogCursors
-from app.engine.machines import Machines, Revision
-from app.engine.parents import remove_parent, wake_parent, wake_parents
-from app.engine.rehearsal import MockedResource, count_call
-from app.engine.resources import Resources
-from app.engine.states import Task
-from app.engine.step import abandon, step
+from app.engine.steps.step import abandon, step
 from app.engine.store import (
     ExecutionRow,
     SqliteFrames,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from app.engine.execution import Dispatch
+from app.engine.steps.execution import Dispatch
 
 log = logging.getLogger(__name__)
 

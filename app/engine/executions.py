@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from app.clock import Clock, to_ms
 from app.engine.arns import Arns, version_number
-from app.engine.execution import Execution, Status
-from app.engine.history import MAX_EVENTS, wire
-from app.engine.machines import Machines, Revision
-from app.engine.map_run import MapRun, child_place, find_run, item_count, load_run, run_with
+from app.engine.map_runs.rows import MapRun, child_place, find_run, item_count, load_run, run_with
 from app.engine.payload import Payload
 from app.engine.requests import page_size
+from app.engine.state_machines.machines import Machines, Revision
+from app.engine.state_machines.validation import EXPRESS
+from app.engine.steps.execution import Execution, Status
+from app.engine.steps.history import MAX_EVENTS, wire
 from app.engine.store import (
     EXECUTION_COLUMNS,
     STATUSES,
@@ -22,7 +23,6 @@ from app.engine.store import (
     read_events,
 )
 from app.engine.tokens import PageTokens
-from app.engine.validation import EXPRESS
 from app.errors import (
     ExecutionDoesNotExist,
     InvalidToken,

@@ -13,8 +13,15 @@ from functools import partial
 
 from app.clock import Clock, to_ms
 from app.engine.calls import answer_of
-from app.engine.costly import Deferred, deferring, patiently
-from app.engine.execution import (
+from app.engine.expressions.costly import Deferred, deferring, patiently
+from app.engine.language.states import StateMachine
+from app.engine.logs.delivery import LogDelivery
+from app.engine.rehearsal import MockedResource
+from app.engine.requests import check_name, default_name, execution_input
+from app.engine.resources import Resources
+from app.engine.starting import new_execution
+from app.engine.state_machines.machines import Machines, Revision
+from app.engine.steps.execution import (
     Dispatch,
     Due,
     Event,
@@ -26,14 +33,7 @@ from app.engine.execution import (
     StoredFrames,
     Transition,
 )
-from app.engine.logs.delivery import LogDelivery
-from app.engine.machines import Machines, Revision
-from app.engine.rehearsal import MockedResource
-from app.engine.requests import check_name, default_name, execution_input
-from app.engine.resources import Resources
-from app.engine.starting import new_execution
-from app.engine.states import StateMachine
-from app.engine.step import abandon, step
+from app.engine.steps.step import abandon, step
 from app.errors import ExecutionLimitExceeded, StateMachineTypeNotSupported
 from app.metrics import Meter
 from app.sqlite import Database

@@ -8,7 +8,7 @@ again at the next start.
 
 import sqlite3
 
-from app.engine.execution import Dispatch, Phase
+from app.engine.steps.execution import Dispatch, Phase
 from app.engine.store import RUNNING, key_of
 
 _ADD = "INSERT OR REPLACE INTO parents (frame, attempt, child) VALUES (?, ?, ?)"

@@ -8,11 +8,11 @@ import orjson
 
 from app.clock import Clock, to_ms
 from app.engine.conductor import Conductor
-from app.engine.costly import patiently
-from app.engine.execution import Redrive, Transition
 from app.engine.executions import Executions
-from app.engine.machines import Machines
+from app.engine.expressions.costly import patiently
 from app.engine.starting import duration_ms
+from app.engine.state_machines.machines import Machines
+from app.engine.steps.execution import Redrive, Transition
 from app.engine.store import ExecutionRow, load_execution, restart_execution, within
 from app.errors import ExecutionNotRedrivable
 from app.sqlite import Database

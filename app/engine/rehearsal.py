@@ -15,19 +15,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from app.engine.execution import (
+from app.engine.failures import RUNTIME, StateFailure
+from app.engine.language.flow import Scope
+from app.engine.language.resource import Family, Pattern, Resource
+from app.engine.language.states import State, StateMachine, Task, Want
+from app.engine.mock_file import Answer, MockedCase, MockFile, Response
+from app.engine.payload import EMPTY, Payload
+from app.engine.steps.execution import (
     Dispatch,
     TaskFailed,
     TaskSignal,
     TaskSubmitted,
     TaskSucceeded,
 )
-from app.engine.failures import RUNTIME, StateFailure
-from app.engine.flow import Scope
-from app.engine.mock_file import Answer, MockedCase, MockFile, Response
-from app.engine.payload import EMPTY, Payload
-from app.engine.resource import Family, Pattern, Resource
-from app.engine.states import State, StateMachine, Task, Want
 from app.errors import InvalidName
 
 #: Step Functions Local's words

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from app.engine.json_faults import JsonFault, parse
+from app.engine.expressions.json_faults import JsonFault, parse
 from app.engine.logs.configuration import normalized
 from app.engine.payload import MAX_BYTES, Payload
 from app.errors import (

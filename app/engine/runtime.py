@@ -5,25 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from app.clock import Clock, to_ms, utc_now
 from app.engine.activities import Activities
-from app.engine.aliases import Aliases
 from app.engine.arns import Arns
 from app.engine.conductor import Conductor
 from app.engine.events import NO_DESTINATIONS, EventRouting
 from app.engine.events.delivery import EventDelivery
 from app.engine.events.log import NOTHING_OWED, EventBacklog, StatusChanges
-from app.engine.execution import (
-    Dispatch,
-    Execution,
-    StaleSignal,
-    Start,
-    Status,
-    Stop,
-    TaskFailed,
-    TaskHeartbeat,
-    TaskSignal,
-    TaskSucceeded,
-    Transition,
-)
 from app.engine.executions import Executions
 from app.engine.express import ExpressExecutions
 from app.engine.functions import LocalFunction
@@ -32,12 +18,11 @@ from app.engine.logs.cloudwatch import CloudWatchLogs
 from app.engine.logs.configuration import logging_of
 from app.engine.logs.cursors import LogCursors
 from app.engine.logs.delivery import LogDelivery
-from app.engine.machines import Chosen, Machines, Revision
-from app.engine.map_run_requests import MapRunRequests
-from app.engine.map_runs import MapRuns
+from app.engine.map_runs.requests import MapRunRequests
+from app.engine.map_runs.s3 import Objects
+from app.engine.map_runs.work import MapRuns
 from app.engine.parents import add_parent, is_parent
 from app.engine.payload import Payload
-from app.engine.publishing import Publishing
 from app.engine.redrives import Redrives
 from app.engine.rehearsal import AS_ON_AWS, Rehearsal
 from app.engine.requests import (
@@ -54,14 +39,29 @@ from app.engine.resources import Resources
 from app.engine.resources.clients import AwsClients
 from app.engine.resources.connector import Surroundings
 from app.engine.retention import DEFAULT_S, Retention
-from app.engine.s3 import Objects
 from app.engine.starting import new_execution
-from app.engine.state_tests import StateTests
+from app.engine.state_machines.aliases import Aliases
+from app.engine.state_machines.machines import Chosen, Machines, Revision
+from app.engine.state_machines.publishing import Publishing
+from app.engine.state_machines.validation import STANDARD, Validation
+from app.engine.state_machines.versions import Versions
+from app.engine.state_tests.verb import StateTests
+from app.engine.steps.execution import (
+    Dispatch,
+    Execution,
+    StaleSignal,
+    Start,
+    Status,
+    Stop,
+    TaskFailed,
+    TaskHeartbeat,
+    TaskSignal,
+    TaskSucceeded,
+    Transition,
+)
 from app.engine.store import RUNNING, insert_execution, token_key, within
 from app.engine.tags import Tags, checked_tags
 from app.engine.tokens import PageTokens, TokenMint
-from app.engine.validation import STANDARD, Validation
-from app.engine.versions import Versions
 from app.errors import ExecutionAlreadyExists, StateMachineTypeNotSupported, TaskTimedOut
 from app.metrics import NO_METER, Meter
 from app.sqlite import Database

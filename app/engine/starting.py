@@ -4,9 +4,9 @@ import secrets
 import uuid
 
 from app.engine.arns import Arns
-from app.engine.execution import Execution
-from app.engine.machines import Chosen, Revision
 from app.engine.payload import Payload
+from app.engine.state_machines.machines import Chosen, Revision
+from app.engine.steps.execution import Execution
 
 MAX_DURATION_MS = 365 * 86_400_000  #: of a Standard execution
 MAX_EXPRESS_MS = 300_000  #: of an Express one

@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from app.engine.arns import ACTIVITY
-from app.engine.execution import (
+from app.engine.payload import Payload
+from app.engine.steps.execution import (
     ROOT,
     Dispatch,
     Event,
@@ -27,7 +28,6 @@ from app.engine.execution import (
     Status,
     Transition,
 )
-from app.engine.payload import Payload
 from app.engine.tokens import KEY_BYTES
 from app.sqlite import Database, Row
 

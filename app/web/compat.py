@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from app.approvals.compat_http import CallbackRequest, Callbacks, read_query
+from app.approvals.compat.http import CallbackRequest, Callbacks, read_query
 from app.approvals.page_frame import Answer
 
 Authorize = Callable[[Request], object]

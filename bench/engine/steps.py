@@ -11,12 +11,12 @@ import pstats
 from collections.abc import Callable
 from time import perf_counter
 
-from app.engine.definition import parse
-from app.engine.execution import Execution, Start, StoredFrames
+from app.engine.language.definition import parse
+from app.engine.language.states import StateMachine
 from app.engine.payload import Payload
-from app.engine.states import StateMachine
-from app.engine.step import step
-from app.engine.validation import STANDARD, rules_of
+from app.engine.state_machines.validation import STANDARD, rules_of
+from app.engine.steps.execution import Execution, Start, StoredFrames
+from app.engine.steps.step import step
 from app.strict_json import Json, dumps
 
 STATES = 100

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from app.approvals.answers import Decided, Minted
-from app.approvals.compat_http import Callbacks
-from app.approvals.compat_link import Switches
+from app.approvals.compat.http import Callbacks
+from app.approvals.compat.link import Switches
 from app.approvals.function import SignoffFunction
 from app.approvals.keyring import KeyRing
 from app.approvals.language_files import load_languages

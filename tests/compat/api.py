@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.approvals.api_keys import ApiKeys, api_key_entry, new_api_key
-from app.approvals.compat_http import Callbacks
+from app.approvals.compat.http import Callbacks
 from app.approvals.function import SignoffFunction
 from app.approvals.targets.stepfunctions import StepFunctionsTarget, connect
 from app.errors import SignoffError

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from app.approvals.compat import CallbackUrls
-from app.approvals.compat_link import Switches
-from app.approvals.compat_rules import PostRules
+from app.approvals.compat.callbacks import CallbackUrls
+from app.approvals.compat.link import Switches
+from app.approvals.compat.rules import PostRules
 from app.approvals.links import MAX_LINK
 from app.approvals.model import Approval, Request
 from app.errors import TooLarge

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.approvals.compat_form import make_form
+from app.approvals.compat.form import make_form
 from tests.compat.api import BROWSER, TOKEN, Api, outcome, post
 from tests.compat.test_get import confirmed, fields
 

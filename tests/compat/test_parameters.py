@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.approvals.compat_template import MAX_FILLED_CHARS
+from app.approvals.compat.template import MAX_FILLED_CHARS
 from tests.compat.api import APPROVE, BEAT, TOKEN, Api, outcome, post, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

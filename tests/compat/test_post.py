@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.approvals.compat_rules import MAX_WAITING, Chosen, PostRules
+from app.approvals.compat.rules import MAX_WAITING, Chosen, PostRules
 from app.approvals.model import Payload
 from app.errors import CallbackRefused
 from tests.compat.api import TOKEN, Api, outcome, post

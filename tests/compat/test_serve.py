@@ -95,7 +95,7 @@ def test_a_click_survives_the_plug(recorder: Recorder, tmp_path: Path) -> None:
 def test_nobody_loads_what_only_some_calls_need() -> None:
     """JSON Schema stays out of the service's process; it and dates out of a cold start."""
     code = (
-        "import sys, app.approvals.compat_http; print({'jsonschema', 'dateutil'} & {*sys.modules})"
+        "import sys, app.approvals.compat.http; print({'jsonschema', 'dateutil'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 

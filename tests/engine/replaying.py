@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.engine.context import Mint
-from app.engine.execution import (
+from app.engine.language.states import StateMachine
+from app.engine.payload import Payload
+from app.engine.steps.context import Mint
+from app.engine.steps.execution import (
     ROOT,
     Due,
     Event,
@@ -33,9 +35,7 @@ from app.engine.execution import (
     TaskTaken,
     Transition,
 )
-from app.engine.payload import Payload
-from app.engine.states import StateMachine
-from app.engine.step import step
+from app.engine.steps.step import step
 from tests.engine.building import RUN_RESULT
 
 Chunk = Sequence[Event]

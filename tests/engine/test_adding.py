@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import intrinsics, parsing, states
+from app.engine.expressions import intrinsics
+from app.engine.language import parsing, states
 from tests.engine.driving import NOON, Driver, only
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engine.md"

@@ -3,9 +3,9 @@
 import asyncio
 
 from app.engine.dispatch import AT_HAND, IN_FLIGHT, Dispatcher
-from app.engine.execution import Dispatch
+from app.engine.language.resource import parse_resource
 from app.engine.payload import EMPTY
-from app.engine.resource import parse_resource
+from app.engine.steps.execution import Dispatch
 
 
 def call(number: int, service: str, job: bool = False) -> Dispatch:

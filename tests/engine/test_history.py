@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.engine.history import MAX_EVENTS
+from app.engine.steps.history import MAX_EVENTS
 from app.errors import InvalidToken
 from tests.engine.driving import ROLE, Driver, only, parked
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.engine.queries import _QUERIES
+from app.engine.expressions.queries import _QUERIES
 from app.strict_json import Json
 from tests.engine.driving import NOON, Driver, only
 

@@ -12,8 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.definition import parse
-from app.engine.execution import (
+from app.engine.language.definition import parse
+from app.engine.language.fields import Rules
+from app.engine.language.states import StateMachine, Task
+from app.engine.payload import Payload
+from app.engine.steps.execution import (
     ROOT,
     Due,
     Event,
@@ -31,11 +34,8 @@ from app.engine.execution import (
     TaskSubmitted,
     TaskSucceeded,
 )
-from app.engine.fields import Rules
-from app.engine.history import TERMINAL
-from app.engine.payload import Payload
-from app.engine.states import StateMachine, Task
-from app.engine.step import step
+from app.engine.steps.history import TERMINAL
+from app.engine.steps.step import step
 from tests.engine.building import GIVEN, NEVER_SCHEDULED, Builder
 
 RESOURCES = ("sqs:sendMessage.waitForTaskToken", "sqs:sendMessage", "lambda:invoke")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.history import MAX_EVENTS
+from app.engine.steps.history import MAX_EVENTS
 from app.errors import ExecutionDoesNotExist, ExecutionNotRedrivable, TaskTimedOut
 from app.strict_json import Json
 from tests.engine.driving import NOON, Driver, invoked, only, parked

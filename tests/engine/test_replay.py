@@ -16,12 +16,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.definition import parse
-from app.engine.execution import Event, Execution, TaskFailed, TaskSubmitted, TaskSucceeded
-from app.engine.fields import Rules
 from app.engine.functions import request_id
-from app.engine.history import TERMINAL
+from app.engine.language.definition import parse
+from app.engine.language.fields import Rules
 from app.engine.payload import Payload
+from app.engine.steps.execution import Event, Execution, TaskFailed, TaskSubmitted, TaskSucceeded
+from app.engine.steps.history import TERMINAL
 from app.engine.store import key_of, load_execution, unpack_events
 from app.errors import ExecutionNotRedrivable, TaskTimedOut
 from app.strict_json import Json

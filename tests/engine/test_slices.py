@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.engine import tree
-from app.engine.step import SLICE
+from app.engine.steps import tree
+from app.engine.steps.step import SLICE
 from tests.engine.driving import Driver, only
 
 

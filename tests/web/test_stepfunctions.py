@@ -19,9 +19,9 @@ import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from app.engine import aliases
 from app.engine.functions import Invocation
 from app.engine.runtime import Engine
+from app.engine.state_machines import aliases
 from app.engine.store import open_database
 from app.strict_json import Json
 from app.web.limits import Limits

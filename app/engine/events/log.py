@@ -20,7 +20,7 @@ import orjson
 from app.clock import Clock, to_ms
 from app.engine.events import OwedEvent
 from app.engine.events.status_change import began, ended, event
-from app.engine.execution import Execution, Redrive, Signal, Start, Transition
+from app.engine.steps.execution import Execution, Redrive, Signal, Start, Transition
 from app.sqlite import Database
 from app.strict_json import Json
 

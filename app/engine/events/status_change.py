@@ -10,8 +10,8 @@ from typing import Final
 import orjson
 
 from app.clock import from_ms
-from app.engine.execution import Execution, Status
-from app.engine.history import MAX_EVENTS
+from app.engine.steps.execution import Execution, Status
+from app.engine.steps.history import MAX_EVENTS
 from app.strict_json import Json
 
 DETAIL_TYPE: Final = "Step Functions Execution Status Change"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.clock import Clock, to_ms
-from app.engine.execution import Event, Transition
 from app.engine.logs.configuration import Logging
+from app.engine.steps.execution import Event, Transition
 from app.engine.store import read_events
 from app.sqlite import Database
 

@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from app.clock import Clock, to_ms
-from app.engine.execution import Event, Execution
 from app.engine.executions import Executions
 from app.engine.logs.cloudwatch import CloudWatchLogs
 from app.engine.logs.configuration import Logging, LogGroup
 from app.engine.logs.cursors import Cursor, LogCursors
 from app.engine.logs.lines import Line, lines
-from app.engine.machines import Machines
 from app.engine.own_calls import CallFailed
+from app.engine.state_machines.machines import Machines
+from app.engine.steps.execution import Event, Execution
 from app.engine.store import load_execution
 from app.errors import StoreError
 from app.metrics import Meter

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from app.engine.execution import Event
+from app.engine.steps.execution import Event
 from app.strict_json import Json
 
 MAX_LINE_BYTES = 256 * 1024 - 26  #: CloudWatch Logs counts 26 bytes for each line's frame

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from app.engine.execution import Dispatch
+from app.engine.language.resource import Family, Pattern, Resource
 from app.engine.payload import Payload
-from app.engine.resource import Family, Pattern, Resource
 from app.engine.resources import jobs
 from app.engine.resources.answers import (
     add_sender,
@@ -39,6 +38,7 @@ from app.engine.resources.services import (
     sdk_connector,
     sdk_knows,
 )
+from app.engine.steps.execution import Dispatch
 
 Make = Callable[[Surroundings], Connector]
 

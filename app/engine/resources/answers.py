@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import orjson
 
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
-from app.engine.resource import Pattern
+from app.engine.language.resource import Pattern
 from app.engine.resources.connector import machine_arn
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 
 STARTED_BY = "AWS Step Functions"

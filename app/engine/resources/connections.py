@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
 from app.engine.resources.clients import AwsClients, NotCalled
 from app.engine.resources.outbound import Outbound, Pairs, text_value
 from app.engine.resources.services import Service, ServiceNames
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 
 _EVENTS = ServiceNames("events", "EventBridge", "AmazonEventBridge")

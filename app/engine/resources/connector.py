@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine.arns import Arns
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
 from app.engine.functions import LocalFunction
 from app.engine.payload import Payload
 from app.engine.resources.clients import AwsClients
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 
 _TOKENS = uuid.UUID("0c5ad1c5-8a53-4c28-9d6e-6e2f1f7d1a4b")

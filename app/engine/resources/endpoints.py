@@ -10,7 +10,6 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import orjson
 
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
 from app.engine.payload import Payload
 from app.engine.resources.clients import NotCalled
@@ -18,6 +17,7 @@ from app.engine.resources.connections import Authorization, Connections
 from app.engine.resources.connector import Accepted, Surroundings, unusable
 from app.engine.resources.outbound import METHODS, Outbound, is_loopback, pairs
 from app.engine.resources.tracing import TRACE, Trace
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from app.clock import from_ms
-from app.engine.execution import Dispatch
+from app.engine.expressions.json_faults import JsonFault, parse
 from app.engine.failures import StateFailure
 from app.engine.functions import (
     Invocation,
@@ -17,9 +17,8 @@ from app.engine.functions import (
     marshal,
     request_id,
 )
-from app.engine.json_faults import JsonFault, parse
+from app.engine.language.resource import Family
 from app.engine.payload import Payload
-from app.engine.resource import Family
 from app.engine.resources.clients import Refused
 from app.engine.resources.connector import (
     Accepted,
@@ -28,6 +27,7 @@ from app.engine.resources.connector import (
     sdk_metadata,
 )
 from app.engine.resources.services import Service, ServiceNames
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 
 NAMES = ServiceNames("lambda", "Lambda", "AWSLambda")

@@ -11,12 +11,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
 from app.engine.payload import Payload
 from app.engine.resources.clients import NotCalled
 from app.engine.resources.connector import Accepted, Surroundings, unusable
 from app.engine.resources.outbound import METHODS, Outbound, is_loopback, pairs
+from app.engine.steps.execution import Dispatch
 from app.engine.threads import Threads
 from app.strict_json import Json
 

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 import orjson
 
 from app.clock import to_ms
-from app.engine.execution import Dispatch
 from app.engine.failures import TASK_FAILED, StateFailure
+from app.engine.language.resource import Pattern
 from app.engine.payload import Payload
-from app.engine.resource import Pattern
 from app.engine.resources.clients import AwsClients, Refused
 from app.engine.resources.connector import (
     Accepted,
@@ -32,6 +31,7 @@ from app.engine.resources.services import (
     sdk_connector,
 )
 from app.engine.resources.shaping import text_of
+from app.engine.steps.execution import Dispatch
 from app.errors import StepFunctionsError
 from app.strict_json import Json
 

@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.execution import Dispatch
 from app.engine.failures import TASK_FAILED, StateFailure
+from app.engine.language.resource import Pattern
 from app.engine.payload import Payload
-from app.engine.resource import Pattern
 from app.engine.resources.clients import (
     AwsClients,
     InvalidParameters,
@@ -39,6 +38,7 @@ from app.engine.resources.naming import (
     second_sdk_member,
 )
 from app.engine.resources.shaping import Unsupported, answer, arguments, missing
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from app.clock import to_ms
 from app.engine.events import Destination, OwedEvent, Refusals
 from app.engine.events.delivery import EventDelivery
 from app.engine.events.log import StatusChanges
-from app.engine.execution import Execution, Start, Transition
 from app.engine.payload import Payload
+from app.engine.steps.execution import Execution, Start, Transition
 from app.engine.store import open_database
 from app.sqlite import Database
 from tests.engine.driving import NOON, ROLE, StillClock

@@ -10,8 +10,8 @@ import pytest
 from app.clock import to_ms
 from app.engine.events import EventRouting
 from app.engine.events.status_change import MAX_DATA_BYTES, began, ended
-from app.engine.execution import Status
 from app.engine.payload import Payload
+from app.engine.steps.execution import Status
 from app.strict_json import Json
 from tests.engine.driving import NOON, Driver, only, parked
 from tests.engine.events.recording import WHERE, Shelf, execution

@@ -2,8 +2,8 @@
 
 import json
 
-from app.engine.execution import Event
 from app.engine.logs.lines import MAX_LINE_BYTES, line, lines
+from app.engine.steps.execution import Event
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run"
 SCHEDULED: Event = (3, 2, 1_762_948_800_125, "TaskScheduled", {"parameters": "{}", "resource": "r"})

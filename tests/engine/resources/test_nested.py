@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.execution import Phase
+from app.engine.steps.execution import Phase
 from app.errors import ExecutionAlreadyExists
 from app.strict_json import Json
 from tests.engine.driving import Driver, only, parked

@@ -7,16 +7,16 @@ from itertools import product
 import pytest
 
 from app.engine.arns import Arns
-from app.engine.execution import Dispatch
 from app.engine.failures import StateFailure
+from app.engine.language.resource import Pattern, Resource, parse_resource
 from app.engine.payload import Payload
-from app.engine.resource import Pattern, Resource, parse_resource
 from app.engine.resources import INTEGRATIONS, Resources, supports
 from app.engine.resources.clients import AwsClients
 from app.engine.resources.connector import Surroundings
 from app.engine.resources.naming import described
 from app.engine.resources.services import ServiceConnector
 from app.engine.runtime import Engine
+from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 from tests.engine.driving import Driver
 

@@ -1,0 +1,1 @@
+"""The sfn-callback-urls API, mapped onto approvals."""

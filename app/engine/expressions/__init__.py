@@ -1,0 +1,1 @@
+"""The two query languages of definitions: JSONPath with its intrinsic functions, and JSONata."""

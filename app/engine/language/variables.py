@@ -1,0 +1,69 @@
+"""Variables: what Assign may set, and which states refer to which."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import orjson
+
+from app.engine.expressions.paths import Path
+from app.engine.expressions.queries import Query
+from app.engine.failures import DATA_LIMIT_EXCEEDED, StateFailure
+from app.engine.language.states import StateMachine
+from app.engine.payload import MAX_BYTES, Payload
+from app.strict_json import Json
+
+MAX_TOTAL_BYTES = 10_485_760  #: of all variables that a branch has made
+
+
+def assigned_texts(assigned: Mapping[str, Json]) -> dict[str, str]:
+    """The JSON texts of values that are about to be assigned, as events show them.
+
+    Raises:
+        StateFailure: together they are larger than AWS allows.
+    """
+    texts = {name: Payload(value).text for name, value in assigned.items()}
+    if sum(map(len, texts.values())) > MAX_BYTES:
+        _refuse()
+    return texts
+
+
+def merged(old: Mapping[str, Json], assigned: Mapping[str, Json]) -> Mapping[str, Json]:
+    """All variables of a branch after an assignment.
+
+    Raises:
+        StateFailure: together they are larger than AWS allows.
+    """
+    variables = {**old, **assigned}
+    # So few cannot be too large, and need not be measured.
+    few = len(variables) * MAX_BYTES <= MAX_TOTAL_BYTES
+    if not few and len(orjson.dumps(variables)) > MAX_TOTAL_BYTES:
+        _refuse()
+    return variables
+
+
+def _refuse() -> None:
+    raise StateFailure(
+        DATA_LIMIT_EXCEEDED, "The size of the assigned variables exceeds the service limit."
+    )
+
+
+def references(machine: StateMachine) -> dict[str, list[str]]:
+    """By state, the variables that its expressions read: ``variableReferences``."""
+    found = {name: sorted(set(_names(state))) for name, state in machine.states.items()}
+    return {name: names for name, names in found.items() if names}
+
+
+def _names(part: Any) -> Iterator[str]:
+    """The variables in a part of a compiled state."""
+    if isinstance(part, Path):
+        if part.root not in ("$", "$$"):
+            yield part.root
+    elif isinstance(part, Query):
+        yield from part.variables
+    elif isinstance(part, tuple):
+        for item in part:
+            yield from _names(item)
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from _names(getattr(part, field.name))

@@ -1,0 +1,1 @@
+"""TestState: one state, run by itself."""
