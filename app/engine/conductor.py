@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 DUE_AT_ONCE = 256  #: how many due frames are served together
 LONGEST_REST_S = 3_600.0  #: the loop looks again at least this often
-PAUSE_S = 1.0  #: after the store refused
+PAUSE_S = 1.0  #: after the store refused, or a fault of ours
 
 _DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
 _NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
@@ -172,26 +172,69 @@ class Conductor:
 
         self._signals += 1
         try:
-            self.after(await patiently(partial(self._database.write, work)))
+            self.after(await self._written(execution_id, signal, work, now_ms))
         finally:
             self._signals -= 1
 
-    def _receive(
-        self, connection: sqlite3.Connection, execution_id: int, signal: Signal, now_ms: int
+    async def _written(
+        self, execution_id: int, signal: Signal, work: Work[Transition], now_ms: int
     ) -> Transition:
+        """What *work* gives; an execution whose step cannot be stored ends instead."""
+        try:
+            return await patiently(partial(self._database.write, work))
+        except (StaleSignal, StoreError):
+            raise
+        except Exception:
+            log.exception("a step could not be stored", extra={"execution_id": execution_id})
+            given_up = partial(self._give_up, execution_id, signal, now_ms)
+            return await self._database.write(given_up)
+
+    def _give_up(
+        self, execution_id: int, signal: Signal, now_ms: int, connection: sqlite3.Connection
+    ) -> Transition:
+        revision, execution = self._loaded(connection, execution_id)
+        made = abandon(execution, now_ms)
+        self._save(connection, revision, made, now_ms)
+        self._record(connection, signal, made)
+        return made
+
+    def _loaded(
+        self, connection: sqlite3.Connection, execution_id: int
+    ) -> tuple[Revision, Execution]:
+        """A running execution and what it runs.
+
+        Raises:
+            StaleSignal: it does not run.
+        """
         row = load_execution(within(connection), execution_id)
         if row is None:
             raise StaleSignal()
-        return self.advance(connection, row, signal, now_ms)
+        return self._running(connection, row)
 
-    def advance(
-        self, connection: sqlite3.Connection, row: ExecutionRow, signal: Signal, now_ms: int
-    ) -> Transition:
+    def _running(
+        self, connection: sqlite3.Connection, row: ExecutionRow
+    ) -> tuple[Revision, Execution]:
         if row.status is not Status.RUNNING:
             raise StaleSignal()
         query = within(connection)
         revision = self._machines.to_run(query, row.revision, row.test_case)
-        execution = self._executions.running(query, row, revision)
+        return revision, self._executions.running(query, row, revision)
+
+    def _receive(
+        self, connection: sqlite3.Connection, execution_id: int, signal: Signal, now_ms: int
+    ) -> Transition:
+        revision, execution = self._loaded(connection, execution_id)
+        return self.step(connection, revision, execution, signal, now_ms)
+
+    def advance(
+        self, connection: sqlite3.Connection, row: ExecutionRow, signal: Signal, now_ms: int
+    ) -> Transition:
+        """Let a signal take effect, inside a write, on an execution that was found there.
+
+        Raises:
+            StaleSignal: nothing waits for it.
+        """
+        revision, execution = self._running(connection, row)
         return self.step(connection, revision, execution, signal, now_ms)
 
     def hand_over(
@@ -199,12 +242,8 @@ class Conductor:
     ) -> tuple[Transition, Frame]:
         """Give the queued task of a frame to a worker, inside a write; and the frame as it was."""
         execution_id, frame_id = split_key(key)
-        query = within(connection)
-        row = load_execution(query, execution_id)
-        assert row is not None  # noqa: S101  # its frame is there
-        revision = self._machines.to_run(query, row.revision, row.test_case)
-        execution = self._executions.running(query, row, revision)
-        frame = SqliteFrames(query, execution).get(frame_id)
+        revision, execution = self._loaded(connection, execution_id)
+        frame = SqliteFrames(within(connection), execution).get(frame_id)
         assert frame is not None  # noqa: S101
         signal = TaskTaken(frame_id, frame.attempt, worker)
         return self.step(connection, revision, execution, signal, now_ms), frame
@@ -234,11 +273,7 @@ class Conductor:
             frames = SqliteFrames(within(connection), made.execution)
             made = step(revision.machine, made.execution, frames, Stop(), now_ms, mint)
             self._save(connection, revision, made, now_ms)
-        if made.ended:
-            made.woke = wake_parent(connection, execution.id)
-            self._machines.finish_deleting(connection, revision.machine_id)
-        if self._changes.wanted and ":express:" not in execution.arn:
-            self._changes.record(connection, signal, made)
+        self._record(connection, signal, made)
         return made
 
     def _save(
@@ -249,6 +284,13 @@ class Conductor:
             self._logged.note(connection, revision.logging, made)
         if self.companion is not None:
             self.companion.follow(connection, revision, made, now_ms)
+        if made.ended:
+            made.woke = wake_parent(connection, made.execution.id)
+            self._machines.finish_deleting(connection, revision.machine_id)
+
+    def _record(self, connection: sqlite3.Connection, signal: Signal, made: Transition) -> None:
+        if self._changes.wanted and ":express:" not in made.execution.arn:
+            self._changes.record(connection, signal, made)
 
     def after(self, made: Transition) -> None:
         """What follows from a committed transition."""
@@ -284,6 +326,10 @@ class Conductor:
                 await self._rest()
             except StoreError:
                 log.warning("the store refused; what is due waits")
+                await asyncio.sleep(PAUSE_S)
+            except Exception:
+                # One that cannot even be ended must not hold up what all others wait for.
+                log.exception("what is due could not be served")
                 await asyncio.sleep(PAUSE_S)
 
     async def serve_due(self) -> int:
