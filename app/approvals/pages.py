@@ -134,11 +134,12 @@ class DecisionPages:
             form = read_form(submission.content_type, submission.body)
             approval = await self._service.find(holder)
             now = self._clock()
-            fault = self._fault(form, holder, approval, now)
-            if fault is not None:
-                return self._form_page(holder, approval, now, fault, wants_json)
             if is_open(approval, now):
+                fault = self._fault(form, holder, approval, now)
+                if fault is not None:
+                    return self._form_page(holder, approval, now, fault, wants_json)
                 approval = await self._record(holder, approval, form, submission)
+            # Else no form is wrong any more: the page says what became of the request.
             return self._afterwards_page(holder, approval, now, True, wants_json)
 
         return await self._truthfully(link, page, "not_saved", wants_json)
@@ -185,25 +186,21 @@ class DecisionPages:
     def _fault(
         self, form: DecisionForm, holder: Holder, approval: Approval, now: datetime
     ) -> _Fault | None:
-        """What is wrong with a form that could be read; None if it may decide.
+        """What is wrong with the form of an open request; None if it may decide.
 
-        Once the request is no longer open, an old nonce or an empty box is no fault any more: the
-        page then says what became of the request.
+        Raises:
+            FormRefused: the form is that of another link.
         """
         reader = self._languages.reader(approval.request.recipient(holder.recipient))
         action = approval.request.actions[holder.action]
-        open_ = is_open(approval, now)
         try:
             self._nonces.check_form_nonce(holder, form.nonce or "", now)
         except StaleForm:
-            if open_:
-                return _Fault(422, "stale_form", reader.say("page.stale_form"), kept=form.comment)
+            return _Fault(422, "stale_form", reader.say("page.stale_form"), kept=form.comment)
         except BadForm:
             return _Fault(400, "bad_form", reader.say("page.bad_form"))
         if form.decision not in (None, action.name):
             raise FormRefused("wrong_choice")
-        if not open_:
-            return None
         if form.decision is None:
             choose = reader.say_action(action, "choose")
             return _Fault(422, "choice_missing", choose, kept=form.comment)

@@ -374,6 +374,18 @@ async def test_a_missing_or_forged_nonce_decides_nothing(nonce: str | None) -> N
     assert service.decisions == []
 
 
+@pytest.mark.parametrize("fields", [{"nonce": "x"}, {"nonce": None}, {"decision": "reject"}])
+async def test_once_decided_no_form_is_wrong_any_more(fields: dict[str, str | None]) -> None:
+    """Whatever a form holds, nobody is asked to choose again what was decided already."""
+    service = fake_service(decided(comment="Go."))
+
+    answer = await post(service, filled(service, **fields))
+
+    assert answer == await get(service)
+    assert answer.status == 200
+    assert service.decisions == []
+
+
 async def test_the_nonce_of_another_page_decides_nothing() -> None:
     """A nonce is good for one recipient and one action."""
     service = fake_service()
