@@ -32,13 +32,17 @@ class ApprovalsApi:
         """The routes, ready to be included."""
         router = APIRouter()
         add = router.add_api_route
-        add("/approvals", self.mint, methods=["POST"])
-        add("/approvals", self.list, methods=["GET"])
+        # One route, so that a refused method is told of both (Allow).
+        add("/approvals", self.mint_or_list, methods=["POST", "GET"])
         add("/approvals/{approval_id}", self.show, methods=["GET"])
         add("/approvals/{approval_id}/revoke", self.revoke, methods=["POST"])
         add("/approvals/{approval_id}/resend", self.resend, methods=["POST"])
         add("/approvals/{approval_id}/audit", self.audit, methods=["GET"])
         return router
+
+    async def mint_or_list(self, request: Request) -> Response:
+        """What ``/approvals`` answers to a POST or a GET."""
+        return await (self.mint(request) if request.method == "POST" else self.list(request))
 
     async def mint(self, request: Request) -> Response:
         """Store an approval and queue its mails; 201, or 200 for the same request again."""

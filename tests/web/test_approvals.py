@@ -270,6 +270,25 @@ async def test_pages_follow_each_other(client: httpx.AsyncClient) -> None:
     assert seen == ids[::-1]
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/approvals", {"GET", "POST"}),
+        (f"/approvals/{'a' * 26}", {"GET"}),
+        (f"/approvals/{'a' * 26}/revoke", {"POST"}),
+        ("/healthz", {"GET", "HEAD"}),
+    ],
+)
+async def test_a_refused_method_is_told_of_those_that_there_are(
+    client: httpx.AsyncClient, path: str, allowed: set[str]
+) -> None:
+    """405, with every method of the address in Allow."""
+    answer = await client.delete(path, headers=AUTH)
+
+    assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
 async def test_health_is_told_without_secrets(client: httpx.AsyncClient) -> None:
     """Alive, ready, and counted."""
     await mint(client)
