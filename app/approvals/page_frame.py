@@ -45,6 +45,10 @@ class Answer:
     headers: RawHeaders
     body: bytes
 
+    def adding(self, name: bytes, value: bytes) -> "Answer":
+        """The same answer with one more header."""
+        return Answer(self.status, (*self.headers, (name, value)), self.body)
+
 
 class Template(Protocol):
     """Words in, text out."""

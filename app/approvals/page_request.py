@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from app.approvals.page_frame import Answer
 from app.approvals.pages import DecisionPages, Submission
 
-_ALLOW = (b"allow", b"GET, HEAD, POST")
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 
 
@@ -43,7 +42,7 @@ async def answer(
     wants_json = request.wants_json
     if request.method not in _METHODS:
         refusal = pages.refuse("method_not_allowed", wants_json=wants_json)
-        return Answer(refusal.status, (*refusal.headers, _ALLOW), refusal.body)
+        return refusal.adding(b"allow", b"GET, HEAD, POST")
     if request.method != "POST":
         return await pages.get(request.link, wants_json=wants_json)
     if request.headers.get(b"content-encoding", b"identity") != b"identity":

@@ -99,7 +99,7 @@ class RateLimits:
     def _for_people(self, scope: Scope, wait_s: float) -> Answer:
         request = PageRequest("POST", "", dict(scope["headers"]))
         page = self._pages.refuse(CODE, wants_json=request.wants_json)
-        return Answer(page.status, (*page.headers, _retry_after(wait_s)), page.body)
+        return page.adding(*_retry_after(wait_s))
 
 
 def _for_programs(wait_s: float) -> Answer:

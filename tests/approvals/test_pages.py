@@ -375,7 +375,7 @@ async def test_a_missing_or_forged_nonce_decides_nothing(nonce: str | None) -> N
 
 
 @pytest.mark.parametrize("fields", [{"nonce": "x"}, {"nonce": None}, {"decision": "reject"}])
-async def test_once_decided_no_form_is_wrong_any_more(fields: dict[str, str | None]) -> None:
+async def test_once_decided_no_form_is_wrong_any_more(fields: dict[str, Any]) -> None:
     """Whatever a form holds, nobody is asked to choose again what was decided already."""
     service = fake_service(decided(comment="Go."))
 

@@ -226,7 +226,7 @@ async def test_a_program_s_get_is_told_to_post(
     """It must not believe that it decided: 405, a code, and how to go on."""
     response = await api.get(await api.url(action), accept=accept)
 
-    assert response.status_code == 405
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert "ConfirmationRequired" in response.text and "Send a POST" in response.text
     assert api.sent == []
 

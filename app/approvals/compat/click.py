@@ -111,7 +111,7 @@ class CallbackClicks:
         if link.callback.type == "post":
             return await self._post(link, use, kind)
         if asks:
-            raise CallbackRefused("ConfirmationRequired", _POST_IT, 405)
+            return self._replies.refused(kind, _POST_IT).adding(b"allow", b"POST")
         return await self._apply(link, await self._links.answer(link), use, kind)
 
     def _only_asks(self, use: LinkUse, kind: ReplyType, link: Link) -> bool:
@@ -185,9 +185,11 @@ class CallbackClicks:
         raise _aws_refusal(_aws_code(approval))
 
 
-_POST_IT = (
+_POST_IT = CallbackRefused(
+    "ConfirmationRequired",
     "Nothing was done: a GET decides nothing here. Send a POST to this address, or open it in a "
-    "browser. (The operator can allow GET with SIGNOFF_CALLBACK_GET=apply.)"
+    "browser. (The operator can allow GET with SIGNOFF_CALLBACK_GET=apply.)",
+    405,
 )
 _BROKEN = "Something broke on our side. It has been logged."
 

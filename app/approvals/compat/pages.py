@@ -169,7 +169,8 @@ class CallbackPages:
         outcomes = link.callback.content["outcomes"]
         fields = make_form(outcomes)
         if fields is None:
-            return self._words(405, reader, "callback.no_form_heading", "callback.no_form")
+            refusal = self._words(405, reader, "callback.no_form_heading", "callback.no_form")
+            return refusal.adding(b"allow", b"POST")
         return self._frame.html(
             status,
             "pages/answer.html",
