@@ -299,6 +299,11 @@ async def test_parameters_need_their_switch_but_not_for_post_actions(
         {"properties": {"a": {"allOf": [{"$ref": "other.json"}]}}},
         {"$schema": ["x"]},
         {"required": "a"},
+        # Not looked at by draft 7, but for the reference.
+        {"$ref": "#/$defs/a", "$defs": {"a": {"properties": 5}}},
+        {"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"maxLength": "x"}}},
+        {"$ref": "#/x/a", "x": {"a": {"$ref": "#/x/b"}, "b": {"required": [{}]}}},
+        {"$ref": "#/enum/0", "enum": [5]},
     ],
 )
 async def test_a_schema_that_cannot_be_used_is_refused(

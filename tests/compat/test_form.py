@@ -235,6 +235,8 @@ async def test_what_no_form_can_show_is_left_to_programs(full: Api, schema: Any)
         ({"properties": {"a": {"$ref": "#/$defs/t"}}, "$defs": {"t": {"type": "boolean"}}}, ["a"]),
         ({"properties": {"a": {"type": "object"}, "b": {"type": "string"}}}, ["b"]),
         ({"$ref": "#"}, []),
+        ({"$ref": "#/$defs/0", "$defs": [{"required": ["x"]}]}, []),
+        ({"$ref": "#/$defs/a", "$defs": {"a": True}}, []),
         ({"type": ["object", "null"], "properties": {"a": {}}}, ["a"]),
     ],
 )

@@ -208,7 +208,8 @@ def _followed(schema: Mapping[str, Json], root: Mapping[str, Json]) -> Mapping[s
         match = _LOCAL.fullmatch(str(schema.get("$ref", "")))
         if match is None:
             break
-        found = root.get(match[1], {}).get(match[2])
+        named = root.get(match[1])
+        found = named.get(match[2]) if isinstance(named, dict) else None
         schema = found if isinstance(found, dict) else {}
     return schema
 

@@ -139,12 +139,7 @@ def _is_path(path: str) -> bool:
 
 def _schema_fault(schema: Json) -> str | None:
     try:
-        dialect = _dialect(schema)
-        dialect.check_schema(schema)
-        resource = Resource.from_contents(schema, default_specification=_specification(dialect))
-        base = resource.id() or ""
-        registry: Registry[Any] = REGISTRY.with_resource(base, resource)
-        _resolve(registry.resolver_with_root(resource), resource)
+        _References(_dialect(schema)).check(schema)
     except SchemaError as exc:
         return f"{'/'.join(map(str, exc.absolute_path)) or 'it'} breaks the rules of JSON Schema"
     except Unresolvable:
@@ -154,14 +149,45 @@ def _schema_fault(schema: Json) -> str | None:
     return None
 
 
-def _resolve(resolver: Any, resource: Resource[Any]) -> None:
-    """Look up every reference in *resource* and below."""
-    contents = resource.contents
-    for name in _REFERENCES:
-        if isinstance(contents, dict) and isinstance(contents.get(name), str):
-            resolver.lookup(contents[name])
-    for part in resource.subresources():
-        _resolve(resolver.in_subresource(part), part)
+class _References:
+    """Checks a schema and all it refers to.
+
+    A reference may lead to where no keyword of the dialect is, such as ``$defs`` in draft 7; what
+    stands there is a schema for that reference alone, and has to be checked for its sake.
+    """
+
+    def __init__(self, dialect: Any) -> None:
+        self._dialect = dialect
+        self._specification: Any = _specification(dialect)
+        self._seen: set[int] = set()  # ids of what was checked
+
+    def check(self, schema: Json) -> None:
+        """Accept *schema*.
+
+        Raises:
+            SchemaError: it, or what it refers to, breaks the rules.
+            Unresolvable: a reference leads out of it, or nowhere.
+        """
+        self._dialect.check_schema(schema)
+        resource = Resource.from_contents(schema, default_specification=self._specification)
+        registry: Registry[Any] = REGISTRY.with_resource(resource.id() or "", resource)
+        self._follow(registry.resolver_with_root(resource), resource)
+
+    def _follow(self, resolver: Any, resource: Resource[Any]) -> None:
+        contents = resource.contents
+        if id(contents) in self._seen:
+            return
+        self._seen.add(id(contents))
+        for name in _REFERENCES:
+            if isinstance(contents, dict) and isinstance(contents.get(name), str):
+                self._refer(resolver.lookup(contents[name]))
+        for part in resource.subresources():
+            self._follow(resolver.in_subresource(part), part)
+
+    def _refer(self, found: Any) -> None:
+        if id(found.contents) not in self._seen:
+            self._dialect.check_schema(found.contents)
+            self._follow(found.resolver, self._specification.create_resource(found.contents))
 
 
 def _dialect(schema: Json) -> Any:
