@@ -36,12 +36,15 @@ from app.strict_json import Json
 # Only constants are put together here.
 _FIND = f"""SELECT {EXECUTION_COLUMNS} FROM executions
     WHERE machine = (SELECT id FROM machines WHERE name = ?) AND name = ?"""  # noqa: S608
-_PAGE = """SELECT id, name, status, started_ms, stopped_ms, version, alias, redrives,
+# As the index has it: when an execution ended; while it runs, when it was redriven or began.
+_MOMENT = "coalesce(stopped_ms, redriven_ms, started_ms)"
+PAGE = f"""SELECT {_MOMENT}, id, name, status, started_ms, stopped_ms, version, alias, redrives,
     redriven_ms FROM executions
-    WHERE machine = ? AND status = ? AND id < ? AND (? IS NULL OR ? IN (version, alias))
-    AND (? IS NULL OR (redrives > 0) = ?) ORDER BY id DESC LIMIT ?"""
+    WHERE machine = ?1 AND status = ?2 AND {_MOMENT} <= ?3 AND ({_MOMENT} < ?3 OR id < ?4)
+    AND (?5 IS NULL OR ?5 IN (version, alias)) AND (?6 IS NULL OR (redrives > 0) = ?6)
+    ORDER BY {_MOMENT} DESC, id DESC LIMIT ?7"""  # noqa: S608
 _CHILD = f"SELECT {EXECUTION_COLUMNS} FROM executions WHERE machine = ? AND name = ?"  # noqa: S608
-_NEWEST = 2**62
+_NEWEST = (2**62, 2**62)  #: a moment and an id above all
 KEPT_KINDS = 1_000  #: of Map Runs, in memory
 REDRIVABLE_MS = 14 * 86_400_000  #: after an execution first ended
 MAX_DURATION_MS = 365 * 86_400_000
@@ -222,7 +225,7 @@ class Executions:
         max_results: int | None,
         next_token: str | None,
     ) -> Json:
-        """ListExecutions, newest first."""
+        """ListExecutions: by when they ended or, while they run, began; the latest first."""
         if map_run_arn is not None and machine_arn is None:
             owner = self._of_map_run(map_run_arn)
         elif machine_arn is not None and map_run_arn is None:
@@ -232,17 +235,19 @@ class Executions:
         purpose = f"executions {owner.id} {status} {owner.started_as} {redrive}"
         redriven = None if redrive is None else redrive == "REDRIVEN"
         before = self._pages.open(purpose, next_token) if next_token else _NEWEST
+        if not isinstance(before, list | tuple):
+            raise InvalidToken()
         size = page_size(max_results)
         wanted = STATUSES if status is None else (Status(status),)
         rows: list[Row] = []
         # One short index scan for each status, rather than one long scan for all.
         for number in map(STATUSES.index, wanted):
-            filters = (owner.started_as, owner.started_as, redriven, redriven)
-            rows += self._database.read(_PAGE, (owner.id, number, before, *filters, size + 1))
+            given = (owner.id, number, *before, owner.started_as, redriven, size + 1)
+            rows += self._database.read(PAGE, given)
         rows.sort(reverse=True)
         shown: dict[str, Json] = {"executions": [self._listed(owner, row) for row in rows[:size]]}
         if len(rows) > size:
-            shown["nextToken"] = self._pages.make(purpose, rows[size - 1][0])
+            shown["nextToken"] = self._pages.make(purpose, *rows[size - 1][:2])
         return shown
 
     def _of_machine(self, arn: str) -> "_Owner":
@@ -282,7 +287,7 @@ class Executions:
         return self.running(query, row, self._machines.to_run(query, row.revision)).arn
 
     def _listed(self, owner: "_Owner", row: Row) -> Json:
-        _, name, status, started_ms, stopped_ms, version, alias, redrives, redriven_ms = row
+        _, _, name, status, started_ms, stopped_ms, version, alias, redrives, redriven_ms = row
         shown = {
             "executionArn": self._arns.child(owner.machine, name, express=owner.express),
             "stateMachineArn": self._arns.state_machine(owner.machine),

@@ -417,7 +417,7 @@ class Engine:
         max_results: int | None = None,
         next_token: str | None = None,
     ) -> Json:
-        """The executions of a state machine or a Map Run, newest first, page by page."""
+        """The executions of a state machine or a Map Run, the latest first, page by page."""
         return self._executions.list_page(
             state_machine_arn,
             map_run_arn,

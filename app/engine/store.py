@@ -41,6 +41,7 @@ SCRIPTS = (
     "jobs.sql",
     "logs.sql",
     "map_runs.sql",
+    "listing.sql",
 )
 APPLICATION_ID = 0x5_1607_E  # "signoff engine", so that no other program's file is opened
 ID_BITS = 17  #: of a key: frame and event ids are below 131,072

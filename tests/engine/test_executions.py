@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from app.engine.executions import PAGE
 from app.errors import (
     ExecutionAlreadyExists,
     ExecutionDoesNotExist,
@@ -186,6 +187,51 @@ async def test_executions_are_listed_newest_first(driver: Driver) -> None:
         "stopDate": driver.clock.now.timestamp(),
         "redriveCount": 0,
     }
+
+
+async def test_the_latest_end_or_beginning_is_listed_first(driver: Driver) -> None:
+    """Those that run count from when they began or were redriven, the others from their end."""
+    await driver.machine(only(parked()))
+    for n in range(4):
+        await start(driver, f"run{n}")
+        await driver.pass_time(1)
+    await driver.succeed(1, driver.tokens[1])
+    await driver.pass_time(1)
+    await driver.engine.stop_execution(execution_arn=RUN + "0")
+    await driver.pass_time(1)
+    await start(driver, "run4")
+    await driver.pass_time(1)
+    ended_first = await listed(driver, pages_of=2)
+    await driver.engine.verbs["RedriveExecution"](execution_arn=RUN + "0")
+    await driver.engine.idle()
+
+    assert ended_first == ["run4", "run0", "run1", "run3", "run2"]
+    assert await listed(driver, pages_of=2) == ["run0", "run4", "run1", "run3", "run2"]
+
+
+async def listed(driver: Driver, pages_of: int) -> list[str]:
+    """The names that all pages have."""
+    names: list[str] = []
+    token: str | None = None
+    while token is not None or not names:
+        page = await driver.engine.list_executions(
+            state_machine_arn=ARN, max_results=pages_of, next_token=token
+        )
+        names += [execution["name"] for execution in page["executions"]]
+        token = page.get("nextToken")
+    return names
+
+
+async def test_a_list_of_executions_is_read_from_its_index(driver: Driver) -> None:
+    """However many there are, a page costs a page."""
+    (_, _, _, step), *others = driver.database.read(
+        f"EXPLAIN QUERY PLAN {PAGE}", (1, 0, 0, 0, None, None, 1)
+    )
+
+    assert others == []
+    assert step == (
+        "SEARCH executions USING INDEX executions_by_moment (machine=? AND status=? AND <expr><?)"
+    )
 
 
 VALUE = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
