@@ -257,6 +257,7 @@ class Machines:
 
     def describe(self, arn: str, *, whole: bool) -> Json:
         """DescribeStateMachine."""
+        _refuse_label(arn)
         name, number = self.arns.qualified(arn)
         row = self._present(_one(self._database.read(_BY_NAME, (name,))), arn)
         shown: dict[str, Json] = {

@@ -141,8 +141,12 @@ async def test_the_owned_key_is_a_change_by_itself(driver: Driver) -> None:
     assert set(changed) == {"updateDate"}
 
 
-@pytest.mark.parametrize("operation", ["DeleteStateMachine", "UpdateStateMachine"])
-async def test_a_labelled_machine_is_not_changed(driver: Driver, operation: str) -> None:
+@pytest.mark.parametrize(
+    "operation", ["DeleteStateMachine", "DescribeStateMachine", "UpdateStateMachine"]
+)
+async def test_a_labelled_machine_is_neither_shown_nor_changed(
+    driver: Driver, operation: str
+) -> None:
     """It is a Map of another machine; AWS names the reason."""
     given = {"definition": json.dumps(ONE)} if operation == "UpdateStateMachine" else {}
 
