@@ -20,6 +20,8 @@ async def answer_of(resources: Resources, call: Dispatch) -> Answer:
     submitted = not call.resource.has_token
     try:
         output = await resources.call(call)
+        given = output.output if isinstance(output, Accepted) else output
+        given.written()
     except StateFailure as failure:
         return TaskFailed(call.frame, call.attempt, failure.error, failure.cause, submitted)
     except Exception:
@@ -36,6 +38,8 @@ async def end_of(resources: Resources, call: Dispatch) -> TaskSucceeded | TaskFa
     """How the call's job ended, as a signal; None while it runs, or when nobody can tell."""
     try:
         output = await resources.poll(call)
+        if output is not None:
+            output.written()
     except StateFailure as failure:
         return TaskFailed(call.frame, call.attempt, failure.error, failure.cause)
     except Exception:

@@ -136,4 +136,6 @@ def marshal(result: Any) -> str:
     """
     if isinstance(result, bytes):
         return result.decode()
-    return json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text.encode()  # what UTF-8 cannot hold is refused here
+    return text

@@ -50,6 +50,15 @@ class Payload:
             self._text = written.decode()
         return self._text
 
+    def written(self) -> "Payload":
+        """The payload itself, its text made.
+
+        Raises:
+            RuntimeFailure: the value is computed, and no JSON that can be stored.
+        """
+        _ = self.text
+        return self
+
     @property
     def size_bytes(self) -> int:
         """The length of the text in UTF-8."""

@@ -449,7 +449,8 @@ def _faults(name: str, member: Member, value: Json) -> Iterator[str]:
 
 def _check_type(name: str, member: Member, value: Json) -> None:
     kind = int | float if member.kind is float else member.kind
-    if not isinstance(value, kind) or (isinstance(value, bool) and member.kind is not bool):
+    wrong = not isinstance(value, kind) or (isinstance(value, bool) and member.kind is not bool)
+    if wrong or (member.kind is int and not -(2**63) <= value < 2**63):
         raise SerializationException(f"The value of '{name}' is of the wrong type.")
 
 

@@ -43,6 +43,10 @@ def unwritable(_event: Json, _context: HandlerContext) -> Json:
     return {1, 2}
 
 
+def halved(_event: Json, _context: HandlerContext) -> Json:
+    return "\ud83d"  # half of a surrogate pair
+
+
 def raw(_event: Json, _context: HandlerContext) -> Any:
     return b'{"raw": 1}'
 
@@ -52,7 +56,7 @@ def huge(_event: Json, _context: HandlerContext) -> Json:
 
 
 HANDLERS = {
-    f.__name__: handler_function(f) for f in (told, awaited, failing, unwritable, raw, huge)
+    f.__name__: handler_function(f) for f in (told, awaited, failing, unwritable, halved, raw, huge)
 }
 
 
@@ -156,9 +160,10 @@ async def test_a_task_by_function_arn_gets_and_gives_plain_data(driver: Driver) 
     assert await driver.output(await driver.run(direct("raw"), 7, "b")) == {"raw": 1}
 
 
-async def test_a_result_that_is_not_json_is_a_marshal_error(driver: Driver) -> None:
+@pytest.mark.parametrize("function", ["unwritable", "halved"])
+async def test_a_result_that_is_not_json_is_a_marshal_error(driver: Driver, function: str) -> None:
     """As on Lambda."""
-    described = await driver.describe(await driver.run(direct("unwritable")))
+    described = await driver.describe(await driver.run(direct(function)))
 
     assert described["error"] == "Runtime.MarshalError"
     assert json.loads(described["cause"])["errorMessage"].startswith("Unable to marshal response:")

@@ -7,7 +7,7 @@ import pytest
 
 from app.engine.expressions.queries import _QUERIES
 from app.strict_json import Json
-from tests.engine.driving import NOON, Driver, only
+from tests.engine.driving import NOON, Driver, invoked, only
 
 PASS: dict[str, Json] = {"Type": "Pass", "End": True}
 DATA: Json = {"word": "a" * 60, "list": list(range(400)), "tree": [[[[{}] * 12] * 12] * 12] * 12}
@@ -109,6 +109,31 @@ async def test_data_that_double_reach_the_limit(
     arn = await driver.run(only({"Type": "Pass", "Next": "First", **doubling}), {"a": "x"})
 
     assert (await driver.describe(arn))["error"] == "States.DataLimitExceeded"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        PASS,
+        invoked("echo"),
+        {"Type": "Parallel", "Branches": [{"StartAt": "P", "States": {"P": PASS}}], "End": True},
+    ],
+)
+async def test_data_that_get_too_deep_fail(driver: Driver, state: dict[str, Json]) -> None:
+    """A deep value in a deep template: the cause says so, and where."""
+    deep: Json = [1]
+    template: Json = {"x.$": "$"}
+    for _ in range(150):
+        deep, template = [deep], {"a": template}
+
+    arn = await driver.run(only(state | {"Parameters": template}), deep)
+
+    described = await driver.describe(arn)
+    assert (described["error"], described["cause"]) == (
+        "States.Runtime",
+        "An error occurred while executing the state 'First' (entered at the event id #2). "
+        "The data is nested too deeply or holds a number that is too large.",
+    )
 
 
 async def test_a_fan_out_of_fan_outs_ends_with_its_history(driver: Driver) -> None:

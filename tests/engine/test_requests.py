@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from botocore.session import Session
 
-from app.engine.requests import OPERATIONS, Member
+from app.engine.requests import OPERATIONS, Member, checked
+from app.errors import SerializationException
 
 MODEL: Any = Session().get_service_model("stepfunctions")
 KINDS = {
@@ -86,6 +87,15 @@ def test_members_have_the_constraints_of_the_model(operation: str) -> None:
     shape = MODEL.operation_model(operation).input_shape
 
     assert list(differences(operation, OPERATIONS[operation], shape)) == []
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1.5, True, "1"])
+def test_what_is_no_long_is_refused(number: object) -> None:
+    """Numbers that neither AWS nor the database can hold, and what is no whole number."""
+    arn = "arn:aws:states:us-east-1:123456789012:mapRun:m/l:u"
+
+    with pytest.raises(SerializationException):
+        checked("UpdateMapRun", {"mapRunArn": arn, "toleratedFailureCount": number})
 
 
 def test_every_operation_is_there() -> None:

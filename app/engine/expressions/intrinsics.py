@@ -287,10 +287,10 @@ def _array_range(_scope: Scope, first: Json, last: Json, step: Json) -> list[Jso
     start, end, by = _integer(first, 1), _integer(last, 2), _integer(step, 3)
     if by == 0:
         raise Misuse("The step must not be 0")
-    found = range(start, end + (1 if by > 0 else -1), by)
-    if len(found) > MAX_ITEMS:
+    # Computed: Python cannot tell the length of a range beyond 64 bits.
+    if (end - start) // by + 1 > MAX_ITEMS:
         raise Misuse(f"The array must not have more than {MAX_ITEMS} items")
-    return list(found)
+    return list(range(start, end + (1 if by > 0 else -1), by))
 
 
 def _array_get_item(_scope: Scope, items: Json, index: Json) -> Json:
@@ -393,7 +393,10 @@ def _integer(value: Json, number: int) -> int:
     """A number, rounded with halves up, as AWS does before it computes."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Misuse(f"The value for argument {number} is not a Number")
-    return math.floor(value + 0.5) if isinstance(value, float) else value
+    rounded = math.floor(value + 0.5) if isinstance(value, float) else value
+    if not -(2**63) <= rounded < 2**63:
+        raise Misuse(f"The value for argument {number} exceeds the range of an integer")
+    return rounded
 
 
 def _same(left: Json, right: Json) -> bool:

@@ -113,13 +113,13 @@ def _explained(exc: JException) -> str:
     code = _CODES.get(exc.get_error(), exc.get_error())
     template = JException.error_codes.get(code)
     if template is None or template == "{{{message}}}":
-        return f"{code}: {exc}"
+        return _text(f"{code}: {exc}")
     # Of what cannot be negated, the library tells the operator first.
     told = (exc.get_expected(),) if code == "D1002" else (exc.get_current(), exc.get_expected())
     last = _PLURALS.get(exc.extra, exc.extra) if code == "T0412" else exc.extra
     values = iter((*told, last))
     text = _PLACE.sub(lambda _: _shown(next(values, None)), template.replace("Object", "function"))
-    return f"{code}: {text}"
+    return _text(f"{code}: {text}")
 
 
 _PLURALS = {"a": "arrays", "b": "booleans", "f": "functions"}
@@ -156,16 +156,23 @@ def _plain(value: Any, depth: int) -> Json:
     if depth > MAX_RESULT_DEPTH:
         raise QueryError("D1011: The result is nested too deeply")
     if isinstance(value, dict):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {_text(str(key)): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
         return [_plain(item, depth + 1) for item in value]
     if value is None or value is Utils.NULL_VALUE:
         return None
-    if isinstance(value, str | bool):
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
         return _number(value)
     raise QueryError("D3000: The result is a function, which is no JSON")
+
+
+def _text(value: str) -> str:
+    """The text as UTF-8 has it: half a surrogate pair is a question mark there, as in Java."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _number(value: float) -> Json:

@@ -1,5 +1,6 @@
 """The Map state: the same states once for each item, some of them at a time."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -75,21 +76,24 @@ class Map(State):
         if self.item_selector is None:
             key = item.get("Key")
             return Payload(item["Value"] if key is None else {"Key": key, "Value": item["Value"]})
-        return Payload(self.item_selector.evaluate(self.flow.view(raw, scope), scope))
+        return Payload(self.item_selector.evaluate(self.flow.view(raw, scope), scope)).written()
+
+
+_INTEGER = re.compile(r"[+-]?\d{1,10}", re.ASCII)
+MAX_INTEGER = 2**31 - 1  #: what AWS, in Java, takes for an integer
 
 
 def whole_number(field: str, path: Path, data: Payload, scope: Scope) -> int:
     """The number, 0 or more, to which *path* leads; AWS takes one that is written as text too.
 
     Raises:
-        RuntimeFailure: it is none.
+        RuntimeFailure: it is none, or more than `MAX_INTEGER`.
     """
     value = select(path, data, scope)
-    try:
-        number = int(value.value) if isinstance(value.value, int | str) else None
-    except ValueError:
-        number = None
-    if number is None or isinstance(value.value, bool):
+    number = value.value
+    if isinstance(number, str) and _INTEGER.fullmatch(number):
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or number > MAX_INTEGER:
         shown = value.value if isinstance(value.value, str) else value.text
         raise RuntimeFailure(
             f'The {field} field refers to value "{shown}" which is not a valid integer: {path.text}'

@@ -330,7 +330,7 @@ class Task(State):
         heartbeat_s = _limit_s("HeartbeatSecondsPath", self.heartbeat, self.flow, raw, scope)
         role_arn = self._role_arn(raw, scope)
         arguments = self.accepted(self.resource, self.flow.arguments(raw, scope))
-        return Call(arguments, timeout_s, heartbeat_s, role_arn)
+        return Call(arguments.written(), timeout_s, heartbeat_s, role_arn)
 
     def _role_arn(self, raw: Payload, scope: Scope) -> str | None:
         if self.credentials is None:
@@ -370,7 +370,7 @@ class Parallel(State):
 
     def enter(self, raw: Payload, scope: Scope) -> Want:
         """Fork."""
-        arguments = self.flow.arguments(raw, scope)
+        arguments = self.flow.arguments(raw, scope).written()
         return Fork(tuple((start, arguments) for start in self.branches))
 
 

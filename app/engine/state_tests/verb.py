@@ -221,13 +221,13 @@ def _entered(test: _Test) -> Want | dict[str, Json]:
         want = test.state.enter(test.raw, scope)
         test.inspection.entered(want, scope)
         refused = _too_many_failed(test, want)
+        if isinstance(want, Proceed):
+            test.inspection.after(_worked_on(test), scope)
+            return _succeeded(test, want)
     except StateFailure as failure:
         return _failed(test, failure)
     if isinstance(want, Raise):
         return _failed(test, StateFailure(want.error, want.cause))
-    if isinstance(want, Proceed):
-        test.inspection.after(_worked_on(test), scope)
-        return _succeeded(test, want)
     return want if refused is None else _failed(test, refused)
 
 
@@ -287,6 +287,7 @@ def _failed(test: _Test, failure: StateFailure) -> dict[str, Json]:
     catcher = state.catch[position]
     try:
         outcome = catcher.outcome(test.raw, failure, test.scope)
+        outcome.output.written()
     except StateFailure as unplaced:
         return {"status": FAILED, "error": unplaced.error, "cause": unplaced.cause}
     test.inspection.assigned(outcome.assigned)

@@ -64,6 +64,11 @@ def task(function: str, **fields: Json) -> dict[str, Json]:
             },
             [2, 4],
         ),
+        # Half a surrogate pair cannot be stored.
+        (
+            {"Type": "Pass", "Output": {"a": '{% {"\\ud83d": "\\udc00"} %}'}, "End": True},
+            {"a": {"?": "?"}},
+        ),
     ],
 )
 async def test_a_state_gives(driver: Driver, state: dict[str, Json], output: Json) -> None:

@@ -183,6 +183,12 @@ async def test_a_selector_that_fails_later_aborts_what_runs(driver: Driver) -> N
             {"ItemsPath": "$.x", "MaxConcurrencyPath": "$.n"},
             'The MaxConcurrencyPath field refers to value "many" which is not a valid integer: $.n',
         ),
+        (
+            {"n": 2**31, "x": [1]},
+            {"ItemsPath": "$.x", "MaxConcurrencyPath": "$.n"},
+            'The MaxConcurrencyPath field refers to value "2147483648" which is not a valid '
+            "integer: $.n",
+        ),
     ],
 )
 async def test_what_cannot_be_iterated(

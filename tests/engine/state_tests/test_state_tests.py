@@ -69,6 +69,22 @@ async def test_a_state_goes_where_it_goes(driver: Driver) -> None:
     ]
 
 
+async def test_what_cannot_be_written_fails_the_state(driver: Driver) -> None:
+    """Output that is nested too deeply is the state's failure, not ours."""
+    deep: Json = [1]
+    template: Json = {"x.$": "$"}
+    for _ in range(150):
+        deep, template = [deep], {"a": template}
+
+    answer = await answer_to(driver, {"Type": "Pass", "Parameters": template, "End": True}, deep)
+
+    assert answer == {
+        "status": "FAILED",
+        "error": "States.Runtime",
+        "cause": "The data is nested too deeply or holds a number that is too large.",
+    }
+
+
 async def test_the_stages_of_the_data_are_inspected(driver: Driver) -> None:
     """One by one."""
     state: Json = {
