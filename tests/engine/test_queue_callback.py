@@ -39,13 +39,15 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         resource: Any = boto3.resource("sqs", region_name="us-east-1")
-        yield resource.create_queue(QueueName="approvals")
+        queue = resource.create_queue(QueueName="approvals")
+        yield queue
+        queue.delete()  # moto's servers share what they hold
         resource.meta.client.close()
 
 
 async def received(queue: Any) -> Any:
-    """The next message's body."""
-    call: Callable[[], Any] = lambda: queue.receive_messages(WaitTimeSeconds=1)  # noqa: E731
+    """The next message's body; it is waited for as long as SQS waits."""
+    call: Callable[[], Any] = lambda: queue.receive_messages(WaitTimeSeconds=20)  # noqa: E731
     messages = await asyncio.get_running_loop().run_in_executor(None, call)
     return json.loads(messages[0].body)
 
