@@ -27,7 +27,7 @@ from app.approvals.page_frame import PageFrame
 from app.approvals.pages import DecisionPages
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
-from app.approvals.store import ApprovalStore
+from app.approvals.store.interface import ApprovalStore
 from app.approvals.sweeper import EVERY_S, TABLE_EVERY_S, Sweeper
 from app.approvals.targets import Target
 from app.approvals.targets.embedded import EmbeddedTarget

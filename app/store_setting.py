@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from app.approvals.store import ApprovalStore
 from app.approvals.store.dynamodb.running import InThreads
 from app.approvals.store.dynamodb.store import DynamoStore
+from app.approvals.store.interface import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StartRefused, StoreError
 from app.settings import Settings

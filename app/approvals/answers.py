@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.approvals.model import Approval, ApprovalView
+from app.approvals.mails import ApprovalView
+from app.approvals.model import Approval
 from app.clock import iso
 from app.strict_json import Json
 

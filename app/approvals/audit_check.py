@@ -16,7 +16,7 @@ from app.approvals.audit import (
     check_signature,
 )
 from app.approvals.keyring import KeyRing
-from app.approvals.store import AuditTrail
+from app.approvals.store.interface import AuditTrail
 
 
 @dataclass(frozen=True, slots=True)

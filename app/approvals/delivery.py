@@ -1,7 +1,7 @@
 """Telling the workflow what was decided, until it is proven that it knows.
 
 One attempt: send the frozen answer; what the service says (or does not say) becomes either a proof
-of what became of the task, or a date for the next attempt (`protocol.py`, `reconcile.py`). An
+of what became of the task, or a date for the next attempt (`attempts.py`, `reconcile.py`). An
 attempt never fails on its content and may be made twice: the workflow service takes one answer per
 task token, and its history tells whose it was.
 
@@ -17,18 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_hex
 
+from app.approvals.attempts import Retry, Settled, Uniform, after_busy, after_refusal, after_silence
 from app.approvals.model import Payload, State
-from app.approvals.protocol import (
-    Retry,
-    Settled,
-    Uniform,
-    after_busy,
-    after_refusal,
-    after_silence,
-)
 from app.approvals.reconcile import Trail
 from app.approvals.seal import Sealer
-from app.approvals.store import Approvals, Lease, Owed, Stored
+from app.approvals.store.interface import Approvals, Lease, Owed, Stored
 from app.approvals.targets import (
     Target,
     TargetBusy,

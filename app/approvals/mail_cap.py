@@ -10,7 +10,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 from app.approvals.model import Recipient
-from app.approvals.store import Outbox
+from app.approvals.store.interface import Outbox
 from app.clock import Clock
 from app.errors import TooManyMails
 from app.metrics import Meter

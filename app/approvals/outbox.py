@@ -28,10 +28,10 @@ from app.approvals.channels import (
     MailRefused,
     OutgoingMail,
 )
+from app.approvals.mails import Mail, MailKind, MailResult, MailState
 from app.approvals.messages import MailWriter
 from app.approvals.mime import NotMailable
-from app.approvals.model import Mail, MailKind, MailResult, MailState
-from app.approvals.store import Outbox
+from app.approvals.store.interface import Outbox
 from app.clock import Clock, utc_now
 from app.errors import StoreError
 from app.metrics import NO_METER, Meter

@@ -12,8 +12,8 @@ the only one of its execution which waits for a token is the one we answered.
 import re
 from dataclasses import dataclass
 
+from app.approvals.attempts import Settled
 from app.approvals.model import Payload, State
-from app.approvals.protocol import Settled
 from app.approvals.targets import Event
 from app.strict_json import NotJson, canonical, loads
 

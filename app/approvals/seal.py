@@ -15,7 +15,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 
 from app.approvals.keyring import Key, KeyRing
-from app.approvals.store import Wraps, WrapStore
+from app.approvals.store.interface import Wraps, WrapStore
 from app.errors import StartRefused
 
 _WRAP_AAD = b"signoff data key"

@@ -16,33 +16,21 @@ from hashlib import sha256
 from secrets import token_hex
 
 from app.approvals.answers import AuditView, Decided, Minted, MintedLink, Notified, Page
+from app.approvals.approval_ids import approval_id
+from app.approvals.attempts import Uniform
 from app.approvals.audit import check_chain
 from app.approvals.delivery import Delivery, Settlement
 from app.approvals.document import request_document
 from app.approvals.links import LinkSigner
 from app.approvals.mail_cap import MailCap
-from app.approvals.model import (
-    Action,
-    Approval,
-    ApprovalView,
-    Decision,
-    Holder,
-    Notice,
-    Payload,
-    Request,
-    State,
-)
-from app.approvals.protocol import (
-    Uniform,
-    approval_id,
-    as_of,
-    decision_payload,
-    expiry_payload,
-)
+from app.approvals.mails import ApprovalView, Notice
+from app.approvals.model import Action, Approval, Decision, Holder, Payload, Request, State
+from app.approvals.payloads import decision_payload, expiry_payload
+from app.approvals.protocol import as_of
 from app.approvals.reading import Reading
 from app.approvals.request import MintBody, read_mint, read_notice
 from app.approvals.seal import Sealer
-from app.approvals.store import ApprovalStore, Ballot, NewApproval, Owed
+from app.approvals.store.interface import ApprovalStore, Ballot, NewApproval, Owed
 from app.approvals.targets import Target, TaskGone
 from app.approvals.typed_text import clean_text, read_comment
 from app.clock import Clock, utc_now

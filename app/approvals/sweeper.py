@@ -14,7 +14,7 @@ from app.approvals.audit import AuditDigest
 from app.approvals.delivery import Settlement
 from app.approvals.keyring import KeyRing
 from app.approvals.service import ApprovalService
-from app.approvals.store import ApprovalStore
+from app.approvals.store.interface import ApprovalStore
 from app.clock import Clock, utc_now
 from app.errors import StoreError
 

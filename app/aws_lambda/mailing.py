@@ -7,7 +7,7 @@ from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
 from app.approvals.outbox import MailWorker
 from app.approvals.service import ApprovalService
-from app.approvals.store import ApprovalStore
+from app.approvals.store.interface import ApprovalStore
 from app.aws_lambda.channel import open_channel
 from app.aws_lambda.options import Options
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from time import time
 from typing import Any
 
-from app.approvals.store import Backlog
+from app.approvals.store.interface import Backlog
 from app.aws_lambda.parts import SPARE_S, Invocations, Parts, left_s, send_mails
 from app.clock import utc_now
 from app.strict_json import Json, dumps

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.approvals.store import ApprovalStore, Backlog
+from app.approvals.store.interface import ApprovalStore, Backlog
 from app.clock import Clock, from_ms, iso
 from app.engine.events.log import EventBacklog
 from app.errors import StoreError

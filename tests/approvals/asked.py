@@ -9,6 +9,7 @@ from typing import Any
 from app.approvals.keyring import KeyRing
 from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
+from app.approvals.mails import Mail, MailKind
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox
 from app.approvals.model import (
@@ -18,8 +19,6 @@ from app.approvals.model import (
     Decision,
     Failure,
     Holder,
-    Mail,
-    MailKind,
     Person,
     Recipient,
     Request,

@@ -25,10 +25,10 @@ from hypothesis.stateful import (
 )
 
 from app.approvals.answers import Decided
+from app.approvals.attempts import Settled
 from app.approvals.audit_check import check_audit
 from app.approvals.model import Approval, Decision, State
-from app.approvals.protocol import Settled
-from app.approvals.store import Ballot
+from app.approvals.store.interface import Ballot
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import Conflict, StoreError, StoreUnavailable, StoreUnconfirmed
 from tests.approvals.workflow import Fault

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from app.approvals.channels import OutgoingMail
+from app.approvals.mails import MailKind, Notice
 from app.approvals.messages import MailWriter
 from app.approvals.mime import Mailbox, NotMailable
 from app.approvals.model import (
@@ -19,8 +20,6 @@ from app.approvals.model import (
     CommentRule,
     Failure,
     Holder,
-    MailKind,
-    Notice,
     Person,
     Recipient,
     State,

@@ -20,18 +20,11 @@ from app.approvals.channels import (
 )
 from app.approvals.channels.smtp import WIDTH, SmtpChannel, SmtpServer
 from app.approvals.document import request_document
+from app.approvals.mails import Mail, MailResult, MailState, Notice
 from app.approvals.messages import MailWriter
-from app.approvals.model import (
-    Approval,
-    Mail,
-    MailResult,
-    MailState,
-    Notice,
-    Recipient,
-    Request,
-)
+from app.approvals.model import Approval, Recipient, Request
 from app.approvals.outbox import LEASE, MAX_ATTEMPTS, MailWorker
-from app.approvals.store import NewApproval
+from app.approvals.store.interface import NewApproval
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StoreUnavailable
 from tests.approvals.asked import MARC, NOW, REQUEST, mail, writer

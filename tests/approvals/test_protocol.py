@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from app.approvals.approval_ids import approval_id
+from app.approvals.attempts import Retry, after_busy, after_refusal, after_silence
 from app.approvals.model import (
     Action,
     Approval,
@@ -18,19 +20,8 @@ from app.approvals.model import (
     State,
     Success,
 )
-from app.approvals.protocol import (
-    MOVES,
-    Retry,
-    after_busy,
-    after_refusal,
-    after_silence,
-    approval_id,
-    as_of,
-    decision_payload,
-    expiry_payload,
-    is_final,
-    payload_digest,
-)
+from app.approvals.payloads import decision_payload, expiry_payload, payload_digest
+from app.approvals.protocol import MOVES, as_of, is_final
 from app.strict_json import loads
 from tests.approvals.world import NOW
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from app.approvals.attempts import Settled
 from app.approvals.model import Payload, State
-from app.approvals.protocol import Settled
 from app.approvals.reconcile import PATIENT_ATTEMPTS, Trail
 
 TOKEN = "AQB8/token+1=="

@@ -18,7 +18,7 @@ from app.approvals.model import (
     Request,
     Success,
 )
-from app.approvals.protocol import decision_payload
+from app.approvals.payloads import decision_payload
 from app.approvals.request import (
     MAX_OUTPUT_BYTES,
     OUTPUT_ROOM_BYTES,

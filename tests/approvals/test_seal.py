@@ -6,7 +6,7 @@ import pytest
 
 from app.approvals.keyring import KeyRing
 from app.approvals.seal import Sealer, open_sealer
-from app.approvals.store import Wraps
+from app.approvals.store.interface import Wraps
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StartRefused
 from tests.approvals.world import KEY, OLDER_KEY, ring

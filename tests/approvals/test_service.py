@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from app.approvals.approval_ids import new_approval_id
+from app.approvals.mails import MailState
 from app.approvals.model import (
     Action,
     Approval,
     Callback,
     CommentRule,
     Holder,
-    MailState,
     Payload,
     Request,
     State,
 )
-from app.approvals.protocol import new_approval_id
 from app.approvals.targets import TaskGone
 from app.errors import (
     BadRequest,

@@ -17,7 +17,7 @@ from app.approvals.model import Approval, Holder
 from app.approvals.page_frame import PageFrame
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
-from app.approvals.store import ApprovalStore
+from app.approvals.store.interface import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from app.approvals.sweeper import Sweeper
 from app.approvals.targets import Target

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
+from app.approvals.approval_ids import id_as_hex, new_approval_id
 from app.approvals.compat.link import Switches
 from app.approvals.compat.request import (
     CallbackAction,
@@ -21,7 +22,6 @@ from app.approvals.compat.request import (
 from app.approvals.compat.rules import PostRules
 from app.approvals.compat.template import check_template
 from app.approvals.model import Action, Approval, CommentRule, Holder, Request
-from app.approvals.protocol import id_as_hex, new_approval_id
 from app.clock import Clock
 from app.errors import CallbackRefused, TooLarge
 from app.strict_json import Json, NotJson, loads

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from re import DOTALL, match
 from types import MappingProxyType
 
+from app.approvals.approval_ids import id_as_hex
 from app.approvals.compat.link import CallbackLinks, Link, LinkAnswer, Switches, expired
 from app.approvals.compat.pages import CallbackPages
 from app.approvals.compat.replies import Replies, ReplyType, negotiated
@@ -20,7 +21,6 @@ from app.approvals.decision_form import FORM_TYPE
 from app.approvals.model import Approval, State
 from app.approvals.page_frame import Answer
 from app.approvals.pages import Submission
-from app.approvals.protocol import id_as_hex
 from app.approvals.service import ApprovalService
 from app.approvals.targets import TargetError, TaskGone
 from app.clock import Clock, iso

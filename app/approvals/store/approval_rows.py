@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from app.approvals.attempts import Settled
 from app.approvals.audit import GENESIS, AuditEvent, request_digest
 from app.approvals.document import read_request_document
 from app.approvals.model import Approval, Decision, Payload, Request, State
-from app.approvals.protocol import Settled, next_look, payload_digest
-from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
+from app.approvals.payloads import payload_digest
+from app.approvals.protocol import next_look
 from app.approvals.store.audit_rows import append
+from app.approvals.store.interface import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.approvals.store.parsed_requests import ParsedRequests
 from app.clock import from_ms, to_ms
 from app.sqlite import Database, Row

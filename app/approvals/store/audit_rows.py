@@ -17,7 +17,7 @@ from app.approvals.audit import (
 )
 from app.approvals.keyring import KeyRing
 from app.approvals.model import Payload, State
-from app.approvals.protocol import payload_digest
+from app.approvals.payloads import payload_digest
 from app.clock import from_ms, to_ms
 from app.sqlite import Database
 from app.strict_json import Json, canonical

@@ -9,7 +9,8 @@ import orjson
 
 from app.approvals.audit import AuditEvent
 from app.approvals.document import read_recipient_documents, recipient_documents
-from app.approvals.model import Mail, MailKind, MailResult, MailState, MailStates, Notice, State
+from app.approvals.mails import Mail, MailKind, MailResult, MailState, MailStates, Notice
+from app.approvals.model import State
 from app.approvals.store.approval_rows import find_row, queue_request_mails
 from app.clock import from_ms, to_ms
 from app.sqlite import Database

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Self
 
 from app.approvals.model import Request
-from app.approvals.store import Wraps
 from app.approvals.store.approval_rows import ApprovalRows
 from app.approvals.store.audit_rows import AuditRows
+from app.approvals.store.interface import Wraps
 from app.approvals.store.mail_rows import MailRows
 from app.approvals.store.parsed_requests import ParsedRequests
 from app.sqlite import Database

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from app.approvals.store import ApprovalStore
 from app.approvals.store.dynamodb.running import InThreads
 from app.approvals.store.dynamodb.store import DynamoStore
 from app.approvals.store.dynamodb.table import Client, Table
+from app.approvals.store.interface import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from tests.approvals.store.dynalite import OneByOne, dynalite_lock, dynalite_url
 from tests.approvals.store.moto import moto_url

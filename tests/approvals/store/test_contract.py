@@ -9,26 +9,23 @@ from typing import Any
 
 import pytest
 
+from app.approvals.attempts import Settled
 from app.approvals.audit import check_chain
 from app.approvals.document import request_document
+from app.approvals.mails import Mail, MailKind, MailResult, MailState, Notice
 from app.approvals.model import (
     Action,
     Approval,
     Callback,
     CommentRule,
     Decision,
-    Mail,
-    MailKind,
-    MailResult,
-    MailState,
-    Notice,
     Payload,
     Recipient,
     State,
 )
-from app.approvals.protocol import Settled, decision_payload
+from app.approvals.payloads import decision_payload
 from app.approvals.request import read_mint
-from app.approvals.store import ApprovalStore, Backlog, Ballot, Lease, NewApproval, Owed
+from app.approvals.store.interface import ApprovalStore, Backlog, Ballot, Lease, NewApproval, Owed
 from tests.approvals.store.factories import FACTORIES, Factory
 from tests.approvals.world import NOW, mint_body, ring
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from app.approvals.attempts import Settled
 from app.approvals.audit import check_chain
 from app.approvals.audit_check import check_audit
-from app.approvals.model import MailResult, MailState, State
-from app.approvals.protocol import Settled
+from app.approvals.mails import MailResult, MailState
+from app.approvals.model import State
 from app.approvals.store.dynamodb import audit_items, rows
 from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.store import DynamoStore

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.approvals.audit import AuditEvent
-from app.approvals.store import Backlog, Lease, Owed
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import ANSWER, MAIL, count_waiting, due, first_due, waiting
 from app.approvals.store.dynamodb.moves import Move, make_move
 from app.approvals.store.dynamodb.table import Table
 from app.approvals.store.dynamodb.wire import Item, Key, Update
+from app.approvals.store.interface import Backlog, Lease, Owed
 from app.clock import to_ms
 
 

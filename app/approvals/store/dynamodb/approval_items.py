@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from app.approvals.model import Approval, Payload, State
-from app.approvals.store import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.approvals.store.dynamodb import answers, approval_moves, keys, rows
 from app.approvals.store.dynamodb.definition import STATE_INDEX
 from app.approvals.store.dynamodb.due import EXPIRY, LOOK, due
@@ -18,10 +17,11 @@ from app.approvals.store.dynamodb.moves import Plan, make_move
 from app.approvals.store.dynamodb.reading import ApprovalReader
 from app.approvals.store.dynamodb.table import Table
 from app.approvals.store.dynamodb.wire import Condition, Item, Key, Update
+from app.approvals.store.interface import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.clock import to_ms
 
 if TYPE_CHECKING:
-    from app.approvals.protocol import Settled
+    from app.approvals.attempts import Settled
 
 _CURSOR = re.compile(r"[0-9]{13}#[!-~]{1,64}", re.ASCII)
 

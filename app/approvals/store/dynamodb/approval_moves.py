@@ -5,15 +5,16 @@ Pure: a row in, a `Move` or nothing out. `moves.py` carries them out.
 
 from datetime import datetime
 
+from app.approvals.attempts import Settled
 from app.approvals.audit import AuditEvent
 from app.approvals.model import Payload, State
-from app.approvals.protocol import Settled, payload_digest
-from app.approvals.store import Ballot
+from app.approvals.payloads import payload_digest
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import ANSWER, DUE
 from app.approvals.store.dynamodb.moves import Move
 from app.approvals.store.dynamodb.wire import Item, Put
+from app.approvals.store.interface import Ballot
 from app.clock import to_ms
 
 

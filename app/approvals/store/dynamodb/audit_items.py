@@ -21,7 +21,7 @@ from app.approvals.audit import (
     sign_digest,
 )
 from app.approvals.model import Payload, State
-from app.approvals.protocol import payload_digest
+from app.approvals.payloads import payload_digest
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.due import AUDIT, DUE, count_waiting, due
 from app.approvals.store.dynamodb.table import ConditionFailed, Table

@@ -4,12 +4,12 @@ from secrets import token_hex
 
 from app.approvals.audit import GENESIS, AuditEvent, request_digest
 from app.approvals.model import State
-from app.approvals.store import NewApproval
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.mail_items import request_mails
 from app.approvals.store.dynamodb.moves import Move, next_entry
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
 from app.approvals.store.dynamodb.wire import Put, Write
+from app.approvals.store.interface import NewApproval
 from app.clock import to_ms
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from app.strict_json import dumps

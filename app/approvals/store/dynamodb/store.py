@@ -14,8 +14,8 @@ from app.approvals.store.dynamodb.table import ConditionFailed, Table, open_tabl
 from app.approvals.store.dynamodb.wire import Item, Put, Update
 
 if TYPE_CHECKING:
-    from app.approvals.store import Wraps
     from app.approvals.store.dynamodb.running import Run
+    from app.approvals.store.interface import Wraps
 
 
 class DynamoStore(ApprovalItems, MailItems, AuditItems):
