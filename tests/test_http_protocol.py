@@ -33,9 +33,8 @@ async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """A server that waits for a fifth of a second."""
-    monkeypatch.setattr(BoundedProtocol, "request_s", 0.2)
+async def port() -> AsyncIterator[int]:
+    """Where a server listens."""
     number, stop, up = free_port(), Stop(), asyncio.Event()
 
     async def when_bound() -> None:
@@ -49,6 +48,12 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     await serving
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits for a fifth of a second."""
+    monkeypatch.setattr(BoundedProtocol, "request_s", 0.2)
+
+
 async def talk(port: int, *parts: bytes) -> bytes:
     """All that the server says to *parts*, until it hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -59,6 +64,7 @@ async def talk(port: int, *parts: bytes) -> bytes:
     return answer
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("sent", [b"", b"PO", HEAD, HEAD + b"X-A: b"])
 async def test_a_head_that_does_not_end_is_not_waited_for(port: int, sent: bytes) -> None:
     """However much of it came."""
@@ -67,11 +73,13 @@ async def test_a_head_that_does_not_end_is_not_waited_for(port: int, sent: bytes
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_body_that_does_not_end_is_not_waited_for(port: int) -> None:
     """The application hears that the client is gone; nothing is answered twice."""
     assert await talk(port, HEAD + b"Content-Length: 10\r\n\r\n12345") == b""
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_an_answer_may_take_its_time(port: int) -> None:
     """The clock is for the request; the next one on the connection has its own."""
     whole = HEAD + b"Content-Length: 5\r\n\r\n12345"

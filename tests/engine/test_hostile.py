@@ -1,13 +1,16 @@
 """Definitions that want more than anyone has: they end, in AWS's words, and others go on."""
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from app.engine.expressions.costly import Costly
 from app.engine.expressions.queries import _QUERIES
 from app.strict_json import Json
 from tests.engine.driving import NOON, Driver, invoked, only
+from tests.processes import PATIENCE_S
 
 PASS: dict[str, Json] = {"Type": "Pass", "End": True}
 DATA: Json = {"word": "a" * 60, "list": list(range(400)), "tree": [[[[{}] * 12] * 12] * 12] * 12}
@@ -42,8 +45,24 @@ def _text(value: Json) -> str:
     return str(value).replace("'", '"')
 
 
+@pytest.fixture
+def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What is worked out beside the loop takes at least until this is set."""
+    go_on, work_out = threading.Event(), Costly.work_out
+
+    def later(costly: Costly, asked: bytes) -> None:
+        go_on.wait(PATIENCE_S)
+        work_out(costly, asked)
+
+    monkeypatch.setattr(Costly, "work_out", later)
+    yield go_on
+    go_on.set()
+
+
 @pytest.mark.parametrize("kind", list(COSTLY))
-async def test_a_costly_expression_holds_up_nobody(driver: Driver, kind: str) -> None:
+async def test_a_costly_expression_holds_up_nobody(
+    driver: Driver, go_on: threading.Event, kind: str
+) -> None:
     """Others are served while it is evaluated; then it fails, and only its own execution."""
     hostile = await start(driver, only(PASS | COSTLY[kind]), DATA, "hostile")
     await asyncio.sleep(0)
@@ -52,6 +71,7 @@ async def test_a_costly_expression_holds_up_nobody(driver: Driver, kind: str) ->
 
     assert await driver.status(innocent) == "SUCCEEDED"
     assert await driver.status(hostile) == "RUNNING"
+    go_on.set()
     await driver.engine.idle()
     described = await driver.describe(hostile)
     assert described["error"] in ("States.Runtime", "States.QueryEvaluationError")
