@@ -1,14 +1,12 @@
 """Real `signoff` processes for tests: started, asked over HTTP, killed, started again."""
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,26 +16,34 @@ import httpx
 from app.approvals.api_keys import api_key_entry, new_api_key
 from app.secrets_source import new_secret_key
 
-START_PATIENCE_S = 30
+#: how long anything may take on a machine that is busy with much else; only a failure waits so long
+PATIENCE_S = 120
 #: one client for all (making one reads certificates), without kept connections: servers get killed
 HTTP = httpx.Client(
-    timeout=20, verify=False, limits=httpx.Limits(max_keepalive_connections=0, max_connections=64)
+    timeout=PATIENCE_S,
+    verify=False,
+    limits=httpx.Limits(max_keepalive_connections=0, max_connections=64),
 )
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/test"
 
 
-#: below those that the kernel gives to whoever asks for any (net.ipv4.ip_local_port_range)
-_PORTS = range(20_000, 32_000)
-
-
 def free_port() -> int:
-    """A port on loopback that nobody uses now, and that nobody is given before it is used."""
-    while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+    """A port on loopback where nobody listens, and that nobody else is given.
+
+    On Linux a socket that is bound and does not listen keeps it, for as long as we run: whoever
+    asks for any port gets another one, and SO_REUSEADDR lets a server listen there, again and
+    again.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = int(holder.getsockname()[1])
+    if sys.platform == "linux":
+        holder.detach()  # its descriptor stays open
+    else:
+        holder.close()
+    return port
 
 
 @dataclass
@@ -74,7 +80,7 @@ class SignoffProcess:
             env=self.variables(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -116,7 +122,7 @@ class SignoffProcess:
     def wait_until_up(self) -> None:
         """Return once it answers; fail with its log if it does not."""
         address = self.engine_url if self.command[0] == "engine" else self.url
-        deadline = time.monotonic() + START_PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             assert self.process is not None
             if self.process.poll() is not None:
@@ -144,7 +150,7 @@ class SignoffProcess:
         if self.process is None:
             return 0
         self.process.send_signal(number)
-        status = self.process.wait(timeout=20)
+        status = self.process.wait(timeout=PATIENCE_S)
         self.process = None
         return status
 
@@ -166,7 +172,7 @@ class SignoffProcess:
         return response.json()
 
 
-def wait_for(condition: Any, patience_s: float = 20) -> Any:
+def wait_for(condition: Any, patience_s: float = PATIENCE_S) -> Any:
     """The first true value of *condition()*; fails after *patience_s* seconds."""
     deadline = time.monotonic() + patience_s
     while True:

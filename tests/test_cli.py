@@ -12,7 +12,7 @@ import pytest
 
 from app.approvals.api_keys import api_key_entry
 from app.strict_json import dumps, loads
-from tests.processes import SignoffProcess, free_port
+from tests.processes import PATIENCE_S, SignoffProcess, free_port
 
 ROOT = str(Path(__file__).parent.parent)
 REQUEST = {
@@ -32,7 +32,7 @@ def signoff(
         env=variables,
         input=given,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 

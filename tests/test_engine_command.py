@@ -16,7 +16,7 @@ from app.engine_command import engine as engine_command
 from app.errors import StartRefused
 from app.local_settings import LocalSettings
 from app.settings import Settings
-from tests.processes import ROLE, SignoffProcess, free_port, wait_for
+from tests.processes import PATIENCE_S, ROLE, SignoffProcess, free_port, wait_for
 
 ROOT = str(Path(__file__).parent.parent)
 DEFINITION = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
@@ -60,7 +60,7 @@ def refusal(*arguments: str, data_dir: Path) -> str:
         env=variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("signoff: "), done.stderr

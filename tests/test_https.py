@@ -13,6 +13,7 @@ import pytest
 from app import https
 from app.https import ROOTS, Connection, NoAnswer, Unreachable
 from tests.approvals.channels.mailservers import authority
+from tests.processes import PATIENCE_S, free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Thing:  a \r\n\r\n{}"
 
@@ -51,7 +52,7 @@ class Server:
                 line.close()
 
     def _talk(self, line: socket.socket) -> None:
-        line.settimeout(5)
+        line.settimeout(PATIENCE_S)
         while self.answers:
             request = line.recv(65_536)
             if not request:
@@ -134,11 +135,8 @@ def test_what_is_no_whole_answer_may_have_been_done(
 
 def test_nobody_there_means_that_nothing_was_sent() -> None:
     """The two cases ask for different things."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-
     with pytest.raises(Unreachable) as refused:
-        Connection(f"http://127.0.0.1:{port}").post("/", {}, b"")
+        Connection(f"http://127.0.0.1:{free_port()}").post("/", {}, b"")
 
     assert refused.value.reason == "ConnectionRefusedError"
 

@@ -9,7 +9,7 @@ import pytest
 from app.errors import StartRefused
 from app.server import Site, Stop, bind, serve
 from app.web.limits import Receive, Scope, Send
-from tests.processes import free_port
+from tests.processes import PATIENCE_S, free_port
 
 
 def site(answer: bytes, port: int) -> Site:
@@ -31,7 +31,7 @@ async def test_each_site_answers_on_its_own_port_until_the_stop() -> None:
 
     serving = asyncio.create_task(serve([site(b"one", first), site(b"two", second)], stop, ready))
     await bound.wait()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         answers = [
             (await client.get(f"http://127.0.0.1:{port}/")).content for port in (first, second)
         ]

@@ -25,6 +25,7 @@ from app.approvals.targets.embedded import EmbeddedTarget
 from app.strict_json import Json
 from app.templating import environment
 from tests.approvals.workflow import Workflow
+from tests.processes import PATIENCE_S
 
 NOW = datetime(2025, 11, 12, 9, 41, tzinfo=UTC)
 BASE_URL = "https://signoff.example.com"
@@ -162,6 +163,7 @@ async def open_world(
     opens: Callable[[Path], ApprovalStore] | None = None,
     alone: bool = True,
     every_s: float = 1.0,
+    inline_s: float = PATIENCE_S,
     **of_service: Any,
 ) -> World:
     """A world over the store in *path*; opening the same one again is what a restart does."""
@@ -177,6 +179,7 @@ async def open_world(
         sealer=await open_sealer(keys, store),
         clock=clock,
         uniform=lambda low, high: high,
+        inline_s=inline_s,
         **of_service,
     )
     sweeper = Sweeper(

@@ -20,6 +20,7 @@ from app.strict_json import Json, dumps, loads
 from tests.approvals.store.moto import OneAtATime
 from tests.aws.functions import FunctionError
 from tests.aws.intrinsics import ACCOUNT, REGION
+from tests.processes import PATIENCE_S
 
 Environ = dict[str, Any]
 Answer = tuple[str, list[tuple[str, str]], bytes]
@@ -95,7 +96,7 @@ class Cloud:
                     "Content-Type": "application/x-amz-json-1.0",
                     "Authorization": environ.get("HTTP_AUTHORIZATION", ""),
                 },
-                timeout=30,
+                timeout=PATIENCE_S,
             )
             kind = answered.headers["content-type"]
             start_response(f"{answered.status_code} -", [("Content-Type", kind)])

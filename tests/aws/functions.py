@@ -16,13 +16,12 @@ import httpx
 
 from app.strict_json import Json, NotJson, dumps, loads
 from tests.aws.tools import REPOSITORY
-from tests.processes import free_port
+from tests.processes import PATIENCE_S, free_port
 
 _PACKAGES = REPOSITORY / ".venv-aws" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
 _EMULATOR = _PACKAGES / "samcli" / "local" / "rapid" / "aws-lambda-rie-x86_64"
 #: Lambda's runtime client; nothing else of the tools may be seen by a function
 _RUNTIME_CLIENT = ("awslambdaric", "runtime_client*.so", "simplejson", "snapshot_restore_py.py")
-START_PATIENCE_S = 20
 
 runs_here = platform.machine() == "x86_64" and sys.version_info[:2] == (3, 11)
 
@@ -116,10 +115,10 @@ class Function:
 
     def _post(self, event: Json) -> Json:
         url = f"http://127.0.0.1:{self.port}/2015-03-31/functions/function/invocations"
-        deadline = time.monotonic() + START_PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                answer = httpx.post(url, content=dumps(event), timeout=60)
+                answer = httpx.post(url, content=dumps(event), timeout=PATIENCE_S)
                 break
             except httpx.ConnectError:
                 assert time.monotonic() < deadline, self.logs()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pytest
 import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -38,6 +38,7 @@ from app.web.inbox import inbox_routes
 from tests.approvals.asked import LANGUAGES, TEMPLATES
 from tests.approvals.workflow import Workflow
 from tests.approvals.world import HandClock, ring
+from tests.processes import PATIENCE_S
 
 Scheme = Literal["light", "dark"]
 
@@ -61,8 +62,11 @@ async def chromium() -> AsyncIterator[Browser]:
     """Debian's chromium, started once; without it, browser tests are skipped."""
     if not Path(CHROMIUM).exists():
         pytest.skip("there is no browser; to run these tests: apt-get install chromium")
+    expect.set_options(PATIENCE_S * 1000)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_S * 1000
+        )
         yield browser
         await browser.close()
 
@@ -82,7 +86,7 @@ async def window(
         java_script_enabled=scripts,
         locale="en-GB",
     )
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_S * 1000)
     try:
         yield await context.new_page()
     finally:
@@ -153,6 +157,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         links=links,
         sealer=await open_sealer(keys, store),
         clock=clock,
+        inline_s=PATIENCE_S,
     )
     pages = DecisionPages(
         service=service,

@@ -100,7 +100,7 @@ def _started(script: Path, port: int, scratch: Path) -> "subprocess.Popen[bytes]
         process = subprocess.Popen(  # the script beside the cases
             [sys.executable, str(script), str(port), str(scratch), ACCOUNT], stdout=log, stderr=log
         )
-    wait_for(lambda: process.poll() is not None or _answers(port), patience_s=60)
+    wait_for(lambda: process.poll() is not None or _answers(port))
     return process
 
 

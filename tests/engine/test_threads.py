@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from app.engine.threads import Threads
+from tests.processes import PATIENCE_S
 
 HANGING = """
 import asyncio, threading
@@ -32,7 +33,7 @@ async def test_no_more_than_so_many_run_at_once() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        together.wait(10)
+        together.wait(PATIENCE_S)
         with lock:
             running -= 1
         return number
@@ -67,6 +68,6 @@ async def test_an_error_is_the_callers(error: BaseException) -> None:
 
 def test_a_thread_that_hangs_does_not_hold_up_the_end() -> None:
     """The process ends while a handler waits for ever."""
-    done = subprocess.run([sys.executable, "-c", HANGING], timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", HANGING], timeout=PATIENCE_S, check=False)
 
     assert done.returncode == 0

@@ -6,6 +6,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.processes import PATIENCE_S
+
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -68,7 +70,7 @@ class LossyProxy:
         return Handler
 
     def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", self.engine_port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.engine_port, timeout=PATIENCE_S)
         try:
             connection.request("POST", "/", body, headers)
             response = connection.getresponse()

@@ -107,7 +107,7 @@ def test_kills_with_lost_answers_of_dynamodb_lose_nothing(
     for _ in range(ROUNDS):
         approvals = [ask(one, engine, machine_arn) for _ in range(2)]
         click_all(approvals, one.kill, chance)
-        wait_for(lambda: settled(two), patience_s=40)
+        wait_for(lambda: settled(two))
         seen.update(check(two, engine, asked) for asked in approvals)
         one.start()
 

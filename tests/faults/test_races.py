@@ -12,7 +12,7 @@ import pytest
 
 from app.strict_json import loads
 from bench.load import http_request, run_load
-from tests.faults.rounds import Asked, ask, check, create_machine
+from tests.faults.rounds import Asked, ask, check, create_machine, settled
 from tests.processes import SignoffProcess, wait_for
 
 PARK = ("--function", "park=tests.faults.functions:park")
@@ -57,6 +57,7 @@ def test_of_64_clickers_on_both_links_one_decision_counts(service: SignoffProces
         told = {loads(body)["decision"]["action"] for body in load.bodies}
         assert len(told) == 1
         asked.told = told
+        wait_for(partial(settled, service))
         assert check(service, service, asked) == "DELIVERED"
         winners.update(told)
 
@@ -77,6 +78,7 @@ def test_a_revoke_and_a_click_at_once_have_one_winner(service: SignoffProcess) -
         if number % 2:
             requests.reverse()
         asyncio.run(run_load(service.port, requests, 2))
+        wait_for(partial(settled, service))
         record = service.api("GET", f"/approvals/{asked.id}").json()
 
         if record["state"] == "REVOKED":

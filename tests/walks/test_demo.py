@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, ViewportSize
 
 from app.strict_json import loads
-from tests.processes import HTTP, SignoffProcess, wait_for
+from tests.processes import HTTP, PATIENCE_S, SignoffProcess, wait_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,6 +50,7 @@ def execution(demo: SignoffProcess) -> Any:
 async def phone(chromium: Browser) -> Page:
     """A phone's page: narrow, and without JavaScript."""
     context = await chromium.new_context(viewport=PHONE, java_script_enabled=False)
+    context.set_default_timeout(PATIENCE_S * 1000)
     return await context.new_page()
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 
@@ -20,7 +19,7 @@ from app.web.events import EventStream, Patience
 from app.web.limits import Limits
 from app.web.stepfunctions import create_stepfunctions_app
 from tests.engine.driving import ROLE, only
-from tests.processes import SignoffProcess, wait_for
+from tests.processes import HTTP, PATIENCE_S, SignoffProcess, wait_for
 
 PASS = json.dumps(only({"Type": "Pass", "End": True}))
 WHERE = "arn:aws:states:us-east-1:123456789012:stateMachine"
@@ -66,7 +65,7 @@ class Serving(threading.Thread):
         """End the streams, then the server."""
         self.loop.call_soon_threadsafe(self.ending.set)
         self.server.should_exit = True
-        self.join(10)
+        self.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     """An engine with its port."""
     serving = Serving(tmp_path)
     serving.start()
-    serving.started.wait(10)
+    serving.started.wait(PATIENCE_S)
     yield serving
     serving.stop()
 
@@ -114,7 +113,7 @@ class Listener:
 def listening(url: str, last_id: str | None = None, **query: str) -> Iterator[Listener]:
     """A listener that has been let in."""
     headers = {} if last_id is None else {"Last-Event-ID": last_id}
-    with httpx.stream("GET", f"{url}/events", params=query, headers=headers, timeout=10) as answer:
+    with HTTP.stream("GET", f"{url}/events", params=query, headers=headers) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert "access-control-allow-origin" not in answer.headers
@@ -126,7 +125,7 @@ def listening(url: str, last_id: str | None = None, **query: str) -> Iterator[Li
 def call(url: str, operation: str, **members: Any) -> Any:
     """One call of the API."""
     headers = {"X-Amz-Target": f"AWSStepFunctions.{operation}"}
-    answer = httpx.post(url, json=members, headers=headers)
+    answer = HTTP.post(url, json=members, headers=headers)
     answer.raise_for_status()
     return answer.json()
 
@@ -219,10 +218,10 @@ def test_a_slow_listener_is_cut_off_and_may_come_back(serving: Serving) -> None:
     slow.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wait_for(lambda: serving.stream.listeners == 1)
     with listening(serving.url) as listener:
-        large = json.dumps("x" * 200_000)
+        large, told = json.dumps("x" * 200_000), []
         for number in range(12):
             run(serving.url, arn, f"run{number}", input=large)
-        told = listener.told(24)
+            told += listener.told(2)
         wait_for(lambda: serving.stream.listeners == 1)
     slow.close()
 
@@ -234,7 +233,7 @@ def test_listeners_are_bounded(serving: Serving, monkeypatch: pytest.MonkeyPatch
     """One too many is told to come later; one that went makes room."""
     monkeypatch.setattr(stream, "MAX_LISTENERS", 1)
     with listening(serving.url):
-        refused = httpx.get(f"{serving.url}/events")
+        refused = HTTP.get(f"{serving.url}/events")
     wait_for(lambda: serving.stream.listeners == 0)
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
@@ -256,7 +255,7 @@ def test_listeners_are_bounded(serving: Serving, monkeypatch: pytest.MonkeyPatch
 )
 def test_other_origins_are_refused(serving: Serving, headers: dict[str, str]) -> None:
     """A page in the developer's browser learns nothing, by DNS tricks neither."""
-    refused = httpx.get(f"{serving.url}/events", headers=headers)
+    refused = HTTP.get(f"{serving.url}/events", headers=headers)
 
     assert refused.status_code == 403
     assert refused.json()["error"] == "forbidden"
@@ -268,7 +267,7 @@ def test_other_origins_are_refused(serving: Serving, headers: dict[str, str]) ->
 )
 def test_local_names_are_let_in(serving: Serving, headers: dict[str, str]) -> None:
     """Names of containers and of this host."""
-    with httpx.stream("GET", f"{serving.url}/events", headers=headers) as answer:
+    with HTTP.stream("GET", f"{serving.url}/events", headers=headers) as answer:
         assert answer.status_code == 200
 
 
@@ -289,15 +288,15 @@ def test_what_cannot_be_meant_is_refused(
     serving: Serving, query: str, headers: dict[str, str]
 ) -> None:
     """A sentence instead of a stream that stays empty."""
-    refused = httpx.get(f"{serving.url}/events{query}", headers=headers)
+    refused = HTTP.get(f"{serving.url}/events{query}", headers=headers)
 
     assert (refused.status_code, refused.json()["error"]) == (400, "bad_request")
 
 
 def test_other_methods_are_refused(serving: Serving) -> None:
     """And the other routes are still there."""
-    assert httpx.post(f"{serving.url}/events").status_code == 405
-    assert httpx.get(f"{serving.url}/healthz").status_code == 200
+    assert HTTP.post(f"{serving.url}/events").status_code == 405
+    assert HTTP.get(f"{serving.url}/healthz").status_code == 200
 
 
 def test_a_stream_survives_a_kill_and_does_not_hold_up_a_stop(tmp_path: Path) -> None:

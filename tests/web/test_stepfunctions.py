@@ -24,9 +24,11 @@ from app.engine.runtime import Engine
 from app.engine.state_machines import aliases
 from app.engine.store import open_database
 from app.strict_json import Json
+from app.web import limits
 from app.web.limits import Limits
 from app.web.stepfunctions import MAX_BODY_BYTES, as_aws, create_stepfunctions_app
 from tests.engine.driving import ROLE, only, parked
+from tests.processes import HTTP, PATIENCE_S
 
 ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:"
 PASS = json.dumps(only({"Type": "Pass", "End": True}))
@@ -77,12 +79,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One engine for all tests here; they use names of their own."""
     serving = Serving(tmp_path_factory.mktemp("engine"))
     serving.start()
-    serving.started.wait(10)
+    serving.started.wait(PATIENCE_S)
     port = serving.socket.getsockname()[1]
     yield Server(f"http://127.0.0.1:{port}", serving.tokens)
     assert serving.server is not None
     serving.server.should_exit = True
-    serving.join(10)
+    serving.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -276,7 +278,7 @@ def post(server: Server, operation: str | None, body: bytes, **headers: str) -> 
     """A request without an SDK to mend it."""
     if operation is not None:
         headers["X-Amz-Target"] = TARGET + operation
-    return httpx.post(server.url + "/", content=body, headers=headers)
+    return HTTP.post(server.url + "/", content=body, headers=headers)
 
 
 def test_an_answer_has_awss_headers(server: Server) -> None:
@@ -361,7 +363,7 @@ def test_a_body_beyond_the_limit_is_not_read_to_its_end(server: Server) -> None:
     parts = (b"x" * MAX_BODY_BYTES for _ in range(2))
     headers = {"X-Amz-Target": TARGET + "CreateStateMachine"}
     sized = post(server, "CreateStateMachine", b"x" * (MAX_BODY_BYTES + 1))
-    streamed = httpx.post(server.url + "/", content=parts, headers=headers)
+    streamed = HTTP.post(server.url + "/", content=parts, headers=headers)
 
     for response in (sized, streamed):
         assert response.status_code == 413
@@ -371,8 +373,11 @@ def test_a_body_beyond_the_limit_is_not_read_to_its_end(server: Server) -> None:
         }
 
 
-def test_a_client_that_sends_all_before_it_reads_is_told_why(server: Server) -> None:
+def test_a_client_that_sends_all_before_it_reads_is_told_why(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A connection reset under its hands would tell it nothing."""
+    monkeypatch.setattr(limits, "LINGER_S", PATIENCE_S)
     connection = HTTPConnection("127.0.0.1", httpx.URL(server.url).port)
     parts = (bytes(1_048_576) for _ in range(64))
 
@@ -439,11 +444,11 @@ def test_a_refusal_names_the_resource(client: Any) -> None:
 
 def test_other_routes_and_methods_do_not_exist(server: Server) -> None:
     """One route, and liveness."""
-    assert httpx.get(server.url + "/healthz").json() == {"status": "ok"}
-    assert httpx.head(server.url + "/healthz").status_code == 200
-    assert httpx.get(server.url + "/").status_code == 404
-    assert httpx.put(server.url + "/", content=b"{}").status_code == 404
-    assert httpx.post(server.url + "/other", content=b"{}").status_code == 404
+    assert HTTP.get(server.url + "/healthz").json() == {"status": "ok"}
+    assert HTTP.head(server.url + "/healthz").status_code == 200
+    assert HTTP.get(server.url + "/").status_code == 404
+    assert HTTP.put(server.url + "/", content=b"{}").status_code == 404
+    assert HTTP.post(server.url + "/other", content=b"{}").status_code == 404
 
 
 def test_unknown_members_are_ignored(server: Server) -> None:
@@ -462,7 +467,9 @@ def aws(server: Server, *arguments: str) -> Any:
     }
     command = [str(Path(sys.executable).parent / "aws"), "stepfunctions", *arguments]
     command += ["--endpoint-url", server.url, "--output", "json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout else None
 

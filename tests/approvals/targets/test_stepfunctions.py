@@ -1,7 +1,6 @@
 """What only the AWS target has: a client, threads, and answers that are none."""
 
 import asyncio
-import socket
 
 import boto3
 import pytest
@@ -22,12 +21,13 @@ from app.approvals.targets.stepfunctions import (
     connect,
 )
 from app.errors import StartRefused
+from tests.processes import PATIENCE_S, free_port
 
 TRIES = Config(
     retries={"total_max_attempts": 1},
     inject_host_prefix=False,
-    connect_timeout=1,
-    read_timeout=1,
+    connect_timeout=PATIENCE_S,
+    read_timeout=PATIENCE_S,
     max_pool_connections=THREADS,
 )
 
@@ -48,12 +48,10 @@ def target_at(endpoint: str) -> StepFunctionsTarget:
 
 async def test_a_service_that_is_not_there_is_down() -> None:
     """Nobody listens: try again soon."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        target = target_at(f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(TargetDown):
-            await target.succeed("token", "{}")
-        target.close()
+    target = target_at(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(TargetDown):
+        await target.succeed("token", "{}")
+    target.close()
 
 
 async def test_a_service_that_hangs_up_is_down() -> None:

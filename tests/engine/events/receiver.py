@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from tests.processes import PATIENCE_S
+
 Headers = dict[str, str]
 #: the status to answer a request with, by its number from 0 and its body
 Judge = Callable[[int, Any], int]
@@ -72,7 +74,7 @@ class Receiver:
         with self._lock:
             number = len(self.received)
             self.received.append(received)
-        self.go_on.wait(30)
+        self.go_on.wait(PATIENCE_S)
         return self.judge(number, received.event)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

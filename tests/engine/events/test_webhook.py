@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.engine.events.webhook import MAX_ANSWER_BYTES, Signer, Webhook
 from app.errors import StartRefused
 from tests.engine.events.receiver import Receiver
 from tests.engine.events.recording import Recorder
+from tests.processes import PATIENCE_S, free_port
 
 OLD, NEW = (f"whsec_{base64.b64encode(bytes([n]) * 32).decode()}" for n in (1, 2))
 EVENTS = [OwedEvent(n, 0, 0, f'{{"id":"event-{n}","n":{n}}}') for n in range(3)]
@@ -32,8 +32,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 async def webhook(receiver: Receiver) -> AsyncIterator[Webhook]:
-    """A webhook that leads there, with little patience."""
-    webhook = Webhook(receiver.url, Signer([NEW, OLD]), call_s=0.3)
+    """A webhook that leads there."""
+    webhook = Webhook(receiver.url, Signer([NEW, OLD]), call_s=PATIENCE_S)
     yield webhook
     await webhook.close()
 
@@ -95,20 +95,20 @@ async def test_anything_but_a_2xx_is_a_refusal(
     assert elsewhere.received == []
 
 
-async def test_a_receiver_that_hangs_is_left(webhook: Webhook, receiver: Receiver) -> None:
+async def test_a_receiver_that_hangs_is_left(receiver: Receiver) -> None:
     """An answer that does not come in time is a refusal."""
     receiver.go_on.clear()
+    webhook = Webhook(receiver.url, Signer([NEW]), call_s=0.3)
 
     refusals = await webhook.deliver(EVENTS[:1])
 
-    assert refusals in ({0: "timeout"}, {0: "ReadTimeout"})
+    await webhook.close()
+    assert refusals[0].lower() in ("timeout", "connecttimeout", "writetimeout", "readtimeout")
 
 
 async def test_nobody_there_is_a_refusal() -> None:
     """A closed port refuses at once."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    webhook = Webhook(f"http://127.0.0.1:{port}", Signer([NEW]))
+    webhook = Webhook(f"http://127.0.0.1:{free_port()}", Signer([NEW]))
 
     refusals = await webhook.deliver(EVENTS[:1])
 

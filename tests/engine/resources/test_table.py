@@ -1,6 +1,5 @@
 """What holds for every line of the table of integrations."""
 
-import socket
 from collections.abc import Iterator
 from itertools import product
 
@@ -19,6 +18,7 @@ from app.engine.runtime import Engine
 from app.engine.steps.execution import Dispatch
 from app.strict_json import Json
 from tests.engine.driving import Driver
+from tests.processes import free_port
 
 LINES = sorted(INTEGRATIONS)
 #: those that only a service can answer
@@ -93,16 +93,14 @@ async def test_any_parameters_bring_an_answer_or_a_failure(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a definition hands on, the task fails as tasks fail."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        monkeypatch.setattr("app.engine.resources.clients.DEFAULT_ATTEMPTS", 1)
-        resources = Resources(surroundings(driver.engine))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr("app.engine.resources.clients.DEFAULT_ATTEMPTS", 1)
+    resources = Resources(surroundings(driver.engine))
 
-        parameters: list[Json] = [None, [], {"Nonsense": {"a": [1]}}]
-        for (service, action), given in product(LINES, parameters):
-            with pytest.raises(StateFailure):
-                await resources.call(dispatched(f"arn:aws:states:::{service}:{action}", given))
+    parameters: list[Json] = [None, [], {"Nonsense": {"a": [1]}}]
+    for (service, action), given in product(LINES, parameters):
+        with pytest.raises(StateFailure):
+            await resources.call(dispatched(f"arn:aws:states:::{service}:{action}", given))
 
 
 @pytest.mark.parametrize(
