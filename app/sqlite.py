@@ -10,8 +10,10 @@ Rules this file keeps:
 3. Only COMMIT leaves the loop: it runs in a thread, and the next group gathers while the disk
    syncs. Statements stay on the loop because each one would cost a GIL hand-over in a thread;
    one hand-over per group is cheap.
-4. Readers see committed state only, through a connection of their own.
-5. A failed COMMIT is never hidden: `StoreUnavailable` when nothing can have been written,
+4. What follows a commit (`then`) follows it on the loop at once, even if the caller was cancelled
+   meanwhile: nobody else knows that there is something to do.
+5. Readers see committed state only, through a connection of their own.
+6. A failed COMMIT is never hidden: `StoreUnavailable` when nothing can have been written,
    `StoreUnconfirmed` when nobody can know. After a failed fsync nothing is written any more,
    because a second fsync may lie (the process should restart).
 
@@ -56,19 +58,29 @@ class _Pending:
     """A write that waits for its group."""
 
     work: Work[Any]
+    then: Callable[[Any], None] | None
     future: asyncio.Future[Any]
     since: float  #: monotonic seconds
     result: Any = None
     error: Exception | None = None
 
     def settle(self) -> None:
-        """Tell the caller, unless the caller is gone."""
+        """Do what follows, and tell the caller, unless the caller is gone."""
+        if self.error is None and self.then is not None:
+            self._follow(self.then)
         if self.future.done():
             return
         if self.error is not None:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
+
+    def _follow(self, then: Callable[[Any], None]) -> None:
+        try:
+            then(self.result)
+        except Exception:
+            # It is written, whatever its caller would make of this.
+            log.exception("what follows a write failed")
 
 
 class Database:
@@ -137,12 +149,13 @@ class Database:
         rows = self.read(sql, parameters)
         return rows[0] if rows else None
 
-    async def write(self, work: Work[T]) -> T:
-        """What *work* returns, once all it changed is on disk.
+    async def write(self, work: Work[T], then: Callable[[T], None] | None = None) -> T:
+        """What *work* returns, once all it changed is on disk; *then* is called with it before.
 
         *work* is short and synchronous. It sees the changes of works before it in the same group,
         which are not yet committed; its answer is therefore held back until they are. What it
-        raises is raised here, its changes undone.
+        raises is raised here, its changes undone. Cancelled while the commit is under way, it is
+        written nonetheless, and *then* is called.
 
         Raises:
             StoreUnavailable: nothing was written.
@@ -151,7 +164,7 @@ class Database:
         if self._closed or self.failed:
             raise StoreUnavailable()
         loop = asyncio.get_running_loop()
-        pending = _Pending(work, loop.create_future(), monotonic())
+        pending = _Pending(work, then, loop.create_future(), monotonic())
         self._queue.append(pending)
         if not self._busy:
             self._busy = True

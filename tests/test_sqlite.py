@@ -114,6 +114,36 @@ async def test_a_cancelled_caller_leaves_the_others_alone(database: Database) ->
     assert database.read(ALL) == [("here",)]
 
 
+async def test_what_follows_a_commit_follows_it_for_a_cancelled_caller_too(
+    database: Database,
+) -> None:
+    """Who goes away while the disk syncs has written, and nobody else knows what comes next."""
+    seen: list[int | None] = []
+    gone = asyncio.ensure_future(database.write(add("gone"), seen.append))
+    while database._queue or not database._busy:
+        await asyncio.sleep(0)
+    gone.cancel()
+
+    await database.write(add("here"))
+
+    assert database.read(ALL) == [("gone",), ("here",)]
+    assert seen == [1]
+
+
+async def test_what_fails_after_a_commit_takes_nothing_back(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller is told what was written; the fault is logged."""
+
+    def fail(_result: int | None) -> None:
+        raise RuntimeError("a fault of ours")
+
+    assert await database.write(add("kept"), fail) == 1
+
+    assert database.read(ALL) == [("kept",)]
+    assert [record.message for record in caplog.records] == ["what follows a write failed"]
+
+
 async def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
     """Closing loses nothing and leaves no write-ahead log behind."""
     path = tmp_path / "notes.sqlite3"

@@ -129,26 +129,27 @@ class Activities:
             # Waiting begins before the look, so that no task can come in between unseen.
             woken = asyncio.get_running_loop().create_future()
             self._pollers.setdefault(activity, deque()).append(woken)
-            going = True
+            leaves_one = True  # one that goes away now may leave a task that it was told of
             try:
                 taken = await self._take(activity, worker)
                 if taken is not None:
+                    leaves_one = woken.done()
                     return taken
                 # Only the waiting ends with time: a task that is being taken is not dropped.
                 async with asyncio.timeout_at(deadline):
                     await woken
-                going = False
+                leaves_one = False
             finally:
-                self._leave(activity, woken, going=going)
+                self._leave(activity, woken, leaves_one=leaves_one)
 
-    def _leave(self, activity: int, woken: asyncio.Future[None], *, going: bool) -> None:
-        """End a wait. One that was woken looks for the task, or has another look for it."""
+    def _leave(self, activity: int, woken: asyncio.Future[None], *, leaves_one: bool) -> None:
+        """End a wait; another worker looks for the task that is left, if there is one."""
         pollers = self._pollers.get(activity, deque())
         with suppress(ValueError):
             pollers.remove(woken)
         if not pollers:
             self._pollers.pop(activity, None)
-        elif going and woken.done() and not woken.cancelled():
+        elif leaves_one:
             self._wake(activity)
 
     def _wake(self, activity: int) -> None:
@@ -169,11 +170,12 @@ class Activities:
             rows = within(connection)(_OLDEST, (activity, now_ms))
             return self._hand_over(connection, rows[0][0], worker, now_ms) if rows else None
 
-        taken = await self._database.write(work)
-        if taken is None:
-            return None
-        self._conductor.after(taken[0])
-        return taken[1]
+        def after(taken: tuple[Transition, Json] | None) -> None:
+            if taken is not None:
+                self._conductor.after(taken[0])
+
+        taken = await self._database.write(work, after)
+        return None if taken is None else taken[1]
 
     def _hand_over(
         self, connection: sqlite3.Connection, key: int, worker: str | None, now_ms: int

@@ -33,9 +33,12 @@ class Cancelling:
         self._resources = resources
         self._task: asyncio.Task[None] | None = None
         self._again = False
+        self._stopped = False
 
     def go(self) -> None:
         """Stop what is owed, soon."""
+        if self._stopped:
+            return
         self._again = True
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._serve())
@@ -52,6 +55,7 @@ class Cancelling:
 
     async def stop(self) -> None:
         """Stop no more jobs. What is owed stays owed."""
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -9,7 +9,7 @@ becomes due, and no thread, coroutine or timer stands for an execution.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -172,26 +172,20 @@ class Conductor:
 
         self._signals += 1
         try:
-            self.after(await self._written(execution_id, signal, work, now_ms))
-        finally:
-            self._signals -= 1
-
-    async def _written(
-        self, execution_id: int, signal: Signal, work: Work[Transition], now_ms: int
-    ) -> Transition:
-        """What *work* gives; an execution whose step cannot be stored ends instead."""
-        try:
-            return await patiently(partial(self._database.write, work))
+            await patiently(partial(self._database.write, work, self.after))
         except (StaleSignal, StoreError):
             raise
         except Exception:
             log.exception("a step could not be stored", extra={"execution_id": execution_id})
-            given_up = partial(self._give_up, execution_id, signal, now_ms)
-            return await self._database.write(given_up)
+            give_up = partial(self._give_up, execution_id, signal, now_ms)
+            await self._database.write(give_up, self.after)
+        finally:
+            self._signals -= 1
 
     def _give_up(
         self, execution_id: int, signal: Signal, now_ms: int, connection: sqlite3.Connection
     ) -> Transition:
+        """End an execution whose step cannot be stored, inside a write."""
         revision, execution = self._loaded(connection, execution_id)
         made = abandon(execution, now_ms)
         self._save(connection, revision, made, now_ms)
@@ -302,12 +296,20 @@ class Conductor:
             self._cancelling.go()
         if made.woke:
             self._wake.set()
-        if self.companion is not None:
-            self.companion.after(made)
         if made.ended:
             status = made.execution.status.value
             self._meter.count("signoff_executions_ended", status=status)
-            return
+        else:
+            self._offer(made)
+        if self.companion is not None:
+            self.companion.after(made)
+
+    def after_all(self, transitions: Iterable[Transition]) -> None:
+        """What follows from committed transitions, in their order."""
+        for made in transitions:
+            self.after(made)
+
+    def _offer(self, made: Transition) -> None:
         self._dispatcher.offer(made.calls)
         for frame in made.frames.values():
             if frame.activity is not None:
@@ -405,8 +407,7 @@ class Conductor:
             signals = resource.signals(call, number)
             return [self._receive(connection, call.execution_id, each, now_ms) for each in signals]
 
-        for made in await patiently(partial(self._database.write, work)):
-            self.after(made)
+        await patiently(partial(self._database.write, work, self.after_all))
 
     def _read_owed(self, count: int) -> list[Dispatch]:
         keys = [split_key(row[0]) for row in self._database.read(_OWED, (count,))]

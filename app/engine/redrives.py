@@ -45,12 +45,12 @@ class Redrives:
         """Let an execution go on from its unsuccessful steps; the others keep their results."""
         now_ms = to_ms(self._clock())
 
-        def work(connection: sqlite3.Connection) -> tuple[int, Transition | None]:
+        def work(connection: sqlite3.Connection) -> tuple[int, list[Transition]]:
             query = within(connection)
             row = self._executions.find(execution_arn, query)
             tokens = _tokens(row, now_ms)
             if client_token in tokens:
-                return tokens[client_token], None
+                return tokens[client_token], []
             reason = self._executions.why_not_redrivable(row, now_ms, query)
             if reason is not None:
                 raise ExecutionNotRedrivable(reason)
@@ -63,11 +63,12 @@ class Redrives:
             restart_execution(connection, row.id, timeout_ms, now_ms, _stored(tokens))
             restarted = load_execution(query, row.id)
             assert restarted is not None  # noqa: S101  # it was found
-            return now_ms, self._conductor.advance(connection, restarted, Redrive(), now_ms)
+            return now_ms, [self._conductor.advance(connection, restarted, Redrive(), now_ms)]
 
-        redriven_ms, made = await patiently(partial(self._database.write, work))
-        if made is not None:
-            self._conductor.after(made)
+        def after(redriven: tuple[int, list[Transition]]) -> None:
+            self._conductor.after_all(redriven[1])
+
+        redriven_ms, _ = await patiently(partial(self._database.write, work, after))
         return {"redriveDate": redriven_ms / 1000}
 
 

@@ -368,13 +368,16 @@ class Engine:
             made = self._conductor.step(connection, revision, execution, Start(), now_ms)
             return revision, execution, made
 
-        revision, execution, made = await self._database.write(work)
+        revision, execution, _ = await self._database.write(work, self._after_start)
         if revision.express:
             self._express.start(revision, execution)
-        elif made is not None:
+        return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
+
+    def _after_start(self, started: tuple[Revision, Execution, Transition | None]) -> None:
+        _, _, made = started
+        if made is not None:
             self._meter.count("executions_started")
             self._conductor.after(made)
-        return {"executionArn": execution.arn, "startDate": execution.started_ms / 1000}
 
     @staticmethod
     def _already_started(
@@ -450,15 +453,16 @@ class Engine:
         """Abort an execution; one that ended before answers when it did."""
         now_ms = to_ms(self._clock())
 
-        def work(connection: sqlite3.Connection) -> tuple[int, Transition | None]:
+        def work(connection: sqlite3.Connection) -> tuple[int, list[Transition]]:
             row = self._executions.find(execution_arn, within(connection))
             if row.status is not Status.RUNNING:
-                return row.stopped_ms or now_ms, None
-            return now_ms, self._conductor.advance(connection, row, Stop(error, cause), now_ms)
+                return row.stopped_ms or now_ms, []
+            stop = Stop(error, cause)
+            return now_ms, [self._conductor.advance(connection, row, stop, now_ms)]
 
-        stopped_ms, made = await self._database.write(work)
-        if made is not None:
-            self._conductor.after(made)
+        stopped_ms, _ = await self._database.write(
+            work, lambda stopped: self._conductor.after_all(stopped[1])
+        )
         return {"stopDate": stopped_ms / 1000}
 
     # Tasks

@@ -100,6 +100,22 @@ async def test_a_start_that_was_answered_is_never_lost(driver: Driver) -> None:
     assert len(set(driver.tokens)) == 50
 
 
+async def test_a_client_that_goes_away_while_its_start_is_written(driver: Driver) -> None:
+    """The execution is there, and its first call is made."""
+    machine = await driver.machine(only(parked()))
+    starting = asyncio.ensure_future(driver.engine.start_execution(state_machine_arn=machine))
+    while driver.database._queue or not driver.database._busy:
+        await asyncio.sleep(0)
+
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    while not driver.tokens:
+        await asyncio.sleep(0)
+
+    assert starting.cancelled()
+    await driver.succeed("well")
+
+
 async def test_a_flood_of_tasks_is_called_without_holding_all_of_it(tmp_path: Path) -> None:
     """More owed calls than are kept in memory: all are made, few at a time."""
     together, most = 0, 0

@@ -116,7 +116,7 @@ class MapRunRequests:
             save_run(connection, run)
             return run.id
 
-        self._runs.kick(await self._database.write(work))
+        await self._database.write(work, self._runs.kick)
         return {}
 
 

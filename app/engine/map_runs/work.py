@@ -162,10 +162,11 @@ class MapRuns:
         now_ms = to_ms(self._clock())
         move = partial(self._move, run_id, now_ms)
         async with self._room:
-            made, more = await patiently(partial(self._database.write, move))
-        for transition in made:
-            self._conductor.after(transition)
+            _, more = await patiently(partial(self._database.write, move, self._moved))
         return more
+
+    def _moved(self, moved: tuple[list[Transition], bool]) -> None:
+        self._conductor.after_all(moved[0])
 
     def _move(
         self, run_id: int, now_ms: int, connection: sqlite3.Connection
@@ -220,9 +221,7 @@ class MapRuns:
             await self._change(run.id, partial(_failing, failure), Stage.WRITING)
         now_ms = to_ms(self._clock())
         end = partial(self._written, run.id, written, now_ms)
-        made = await patiently(partial(self._database.write, end))
-        for transition in made:
-            self._conductor.after(transition)
+        await patiently(partial(self._database.write, end, self._conductor.after_all))
 
     def _written(
         self, run_id: int, written: int, now_ms: int, connection: sqlite3.Connection
