@@ -22,6 +22,7 @@ from app.errors import SignoffError
 from app.strict_json import Json, NotJson, loads
 
 _LIMIT = sys.getrecursionlimit()
+import jsonata.jsonata as library  # noqa: E402
 from jsonata.functions import Functions  # noqa: E402
 from jsonata.jexception import JException  # noqa: E402  # it raises the limit for everyone...
 from jsonata.jsonata import Jsonata  # noqa: E402
@@ -30,6 +31,8 @@ from jsonata.signature import Signature  # noqa: E402
 from jsonata.utils import Utils  # noqa: E402
 
 sys.setrecursionlimit(_LIMIT)  # ...which is ours to decide
+# It prints what is called and is no function: a task token, at worst.
+library.print = lambda *_: None
 
 MAX_RECURSION = 4_000  #: Python frames; an expression uses about ten for each of its own levels
 MAX_STEPS = 2_000_000
@@ -335,7 +338,7 @@ def is_cheap(text: str) -> bool:
     expressions, ranges, and searches through everything. Paths, operators, constructors and the
     functions of `_CHEAP` cannot.
     """
-    return all(_is_cheap(node) for node in _nodes(compiled(text).ast))
+    return all(_is_cheap(node) for node in nodes(compiled(text).ast))
 
 
 def _is_cheap(node: Any) -> bool:
@@ -346,20 +349,33 @@ def _is_cheap(node: Any) -> bool:
     return node.type is None or node.type in _CHEAP_NODES
 
 
-def _nodes(root: Any) -> Iterator[Any]:
+def nodes(root: Any) -> Iterator[Any]:
+    """The nodes of an expression's tree, each once."""
     waiting, seen = [root], set()
     while waiting:
-        part = waiting.pop()
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting.extend(parts(node))
+
+
+def parts(node: Any) -> list[Any]:
+    """The nodes right below a node, in the order in which they are written."""
+    found: list[Any] = []
+    waiting = [value for name, value in vars(node).items() if name != "_outer_instance"]
+    while waiting:
+        part = waiting.pop(0)
         if isinstance(part, list | tuple):
-            waiting.extend(part)
-        elif isinstance(part, Parser.Symbol) and id(part) not in seen:
-            seen.add(id(part))
-            yield part
-            waiting.extend(value for name, value in vars(part).items() if name != "_outer_instance")
+            waiting[:0] = part
+        elif isinstance(part, Parser.Symbol):
+            found.append(part)
+    return found
 
 
+@lru_cache(maxsize=1)
 def functions() -> frozenset[str]:
-    """The names that are functions, not variables."""
+    """The names of JSONata's functions, and of AWS's."""
     return frozenset(Jsonata.static_frame.bindings) | frozenset(_added(Random(0)))  # noqa: S311
 
 

@@ -168,7 +168,7 @@ def compile_reference_path(text: str) -> Path:
     return path
 
 
-_ROOT = re.compile(r"\$\$|\$[A-Za-z_]\w*|\$")
+_ROOT = re.compile(r"\$\$|\$[^\W\d]\w*|\$")
 _STEP = re.compile(
     r"""\.(?P<name>[^\s.\[\]()*'"]+)            # .name
       |\[\s*'(?P<single>(?:[^'\\]|\\.)*)'\s*\]  # ['name']

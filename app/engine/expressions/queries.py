@@ -16,6 +16,7 @@ from app.bounded_process import GaveUp
 from app.engine.expressions import jsonata_library
 from app.engine.expressions.costly import QUICK_S, Costly
 from app.engine.expressions.jsonata_library import QueryError, QueryTimeout, UndefinedResult
+from app.engine.expressions.jsonata_references import variables
 from app.engine.expressions.jsonata_worker import SECONDS
 from app.engine.expressions.paths import Scope
 from app.engine.expressions.templates import (
@@ -30,8 +31,6 @@ from app.strict_json import Json
 
 MAX_CHARS = 10_000
 
-_NAME = re.compile(r"\$([A-Za-z_]\w*)(?!\w*\s*:=)")
-_BOUND = re.compile(r"\$([A-Za-z_]\w*)\s*:=|function\s*\(([^)]*)\)|λ\s*\(([^)]*)\)")
 _WHOLE_STATES = re.compile(r"\$states(?!\s*\.\s*(?:input|result|errorOutput)\b)")
 
 
@@ -119,15 +118,7 @@ def compile_query(text: str, field: str, location: str) -> Query:
     except QueryError as exc:
         message = f"The JSONata expression '{inner}' is not valid: {exc.message}"
         raise InvalidTemplate(message, location) from exc
-    return Query(inner, field, _variables(inner), cheap)
-
-
-def _variables(text: str) -> tuple[str, ...]:
-    bound = {
-        name for groups in _BOUND.findall(text) for name in re.findall(r"\w+", " ".join(groups))
-    }
-    found = set(_NAME.findall(text)) - bound - jsonata_library.functions() - {"states"}
-    return tuple(sorted(found))
+    return Query(inner, field, variables(inner), cheap)
 
 
 def compile_query_template(value: Json, field: str, location: str) -> Template:

@@ -6,9 +6,12 @@ from typing import Any
 
 import orjson
 
+from app.engine.expressions.jsonata_library import functions
 from app.engine.expressions.paths import Path
 from app.engine.expressions.queries import Query
+from app.engine.expressions.templates import Constant, ObjectTemplate
 from app.engine.failures import DATA_LIMIT_EXCEEDED, StateFailure
+from app.engine.language.flow import PathFlow, QueryFlow
 from app.engine.language.states import StateMachine
 from app.engine.payload import MAX_BYTES, Payload
 from app.strict_json import Json
@@ -49,8 +52,13 @@ def _refuse() -> None:
 
 
 def references(machine: StateMachine) -> dict[str, list[str]]:
-    """By state, the variables that its expressions read: ``variableReferences``."""
-    found = {name: sorted(set(_names(state))) for name, state in machine.states.items()}
+    """By state, the variables that its expressions read: ``variableReferences``.
+
+    What has a function's name is a variable if a state of the machine assigns it.
+    """
+    states = machine.states.values()
+    others = functions() - {name for state in states for name in _assigned(state)}
+    found = {state.name: sorted(set(_names(state)) - others) for state in states}
     return {name: names for name, names in found.items() if names}
 
 
@@ -61,9 +69,24 @@ def _names(part: Any) -> Iterator[str]:
             yield part.root
     elif isinstance(part, Query):
         yield from part.variables
-    elif isinstance(part, tuple):
-        for item in part:
-            yield from _names(item)
+    for inner in _inner(part):
+        yield from _names(inner)
+
+
+def _assigned(part: Any) -> Iterator[str]:
+    """The variables that a part of a compiled state sets."""
+    template = part.assign if isinstance(part, PathFlow | QueryFlow) else None
+    if isinstance(template, ObjectTemplate):
+        yield from (name for name, _ in template.members)
+    elif isinstance(template, Constant):
+        yield from template.value
+    for inner in _inner(part):
+        yield from _assigned(inner)
+
+
+def _inner(part: Any) -> Iterator[Any]:
+    if isinstance(part, tuple):
+        yield from part
     elif is_dataclass(part):
         for field in fields(part):
-            yield from _names(getattr(part, field.name))
+            yield getattr(part, field.name)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from app.engine.expressions.jsonata_library import QueryError, evaluate
+from app.engine.expressions.jsonata_references import variables
 from app.engine.language.definition import parse
 from app.engine.language.fields import Rules
 from app.engine.language.variables import references
@@ -252,13 +254,66 @@ def test_jsonpath_fields_and_broken_expressions_are_refused(
     assert location in [fault.location for fault in found]
 
 
+@pytest.mark.parametrize(
+    ("expression", "output"),
+    [
+        ("$count + 1", 2),
+        ("$count([5, 6])", 2),
+        ("$count := $count + 1", 2),
+        ("($double := function($count) { $count * 2 }; $double($count))", 2),
+        ("$été & '$count'", "hot$count"),
+    ],
+)
+async def test_a_variable_may_have_a_functions_name(
+    driver: Driver, expression: str, output: Json
+) -> None:
+    """What is called is the function; what is read the variable, unless it is bound anew."""
+    see: Json = {"Type": "Pass", "Output": f"{{% {expression} %}}", "End": True}
+    first: Json = {"Type": "Pass", "Assign": {"count": 1, "été": "hot"}, "Next": "See"}
+
+    arn = await driver.run(machine(first, See=see))
+
+    assert await driver.output(arn) == output
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("$a & '$b' & $contains($c, /$d/)", ("a", "c")),
+        ("($a := $b; function($c) { $a + $c + $d }($e))", ("b", "d", "e")),
+        ("($a := 1; 2) & $a", ("a",)),
+        ("$a@$b.x[n = $b.n]#$c.{$d: $b, 'c': $c}", ("a", "d")),
+        ("$a{$b: $c} ~> |$|{'x': $d}|", ("a", "b", "c", "d")),
+        ("$map($states.input, $states)", ()),
+    ],
+)
+def test_variables_are_what_an_expression_does_not_bind(
+    expression: str, names: tuple[str, ...]
+) -> None:
+    """Names in texts, bound names and called functions are none of them."""
+    assert variables(expression) == names
+
+
+def test_a_call_of_no_function_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is called by mistake may be a task token."""
+    with pytest.raises(QueryError, match="T1006"):
+        evaluate("$token()", {"token": "secret"}, seed=1, seconds=1)
+
+    assert capsys.readouterr().out == ""
+
+
 def test_references_of_expressions_are_listed() -> None:
     """``variableReferences`` names what expressions read."""
-    state: dict[str, Json] = {"Type": "Pass", "Output": ["{% $a & $sum($b) %}"], "End": True}
+    state: dict[str, Json] = {
+        "Type": "Pass",
+        "Assign": {"max": 1},
+        "Output": ["{% $a & $sum($b) %}", "{% $map($max, $min) %}"],
+        "End": True,
+    }
     parsed = parse(json.dumps(machine(state)), Rules(lambda _: True)).machine
 
     assert parsed is not None
-    assert references(parsed) == {"First": ["a", "b"]}
+    assert references(parsed) == {"First": ["a", "b", "max"]}
 
 
 async def test_a_branch_may_be_in_jsonata_as_a_whole(driver: Driver) -> None:

@@ -35,6 +35,13 @@ async def test_all_values_see_the_old_variables(driver: Driver) -> None:
     assert exited[4]["assignedVariables"] == {"a": "[2]", "b": "1"}
 
 
+async def test_a_name_may_have_any_letters(driver: Driver) -> None:
+    """Names are Unicode identifiers, in paths too."""
+    arn = await driver.run(only(assigns({"größe": {"cm": 3}}), See=shown("größe.cm")))
+
+    assert await driver.output(arn) == 3
+
+
 async def test_variables_outlive_waiting_and_restarts(driver: Driver) -> None:
     """What was assigned is there when the task is answered after a restart."""
     ask = parked(Next="See")
