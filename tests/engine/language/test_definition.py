@@ -14,9 +14,10 @@ from app.engine.language.fields import Rules
 from app.engine.language.flow import PathFlow
 from app.engine.language.states import Choice, Task, Wait
 from app.engine.resources import supports
+from app.engine.state_machines.validation import EXPRESS, STANDARD, rules_of
 from app.strict_json import Json
 
-REFUSED = sorted((Path(__file__).parents[1] / "asl" / "refused").glob("*.json"))
+REFUSED = sorted((Path(__file__).parents[2] / "asl" / "refused").glob("*.json"))
 RULES = Rules(supports)
 PASS: Json = {"Type": "Pass", "End": True}
 
@@ -27,7 +28,7 @@ def test_definition_is_refused(path: Path) -> None:
     case = json.loads(path.read_text("utf-8"))
     text = case.get("text") or json.dumps(case["definition"])
 
-    parsed = parse(text, Rules(supports, express=case.get("express", False)))
+    parsed = parse(text, rules_of(EXPRESS if case.get("express", False) else STANDARD))
 
     assert [str(diagnostic) for diagnostic in parsed.diagnostics] == case["diagnostics"]
     assert parsed.machine is None
