@@ -201,7 +201,8 @@ async def test_an_unknown_function_is_not_found(driver: Driver) -> None:
 
 async def test_an_invoke_without_a_function_name_fails(driver: Driver) -> None:
     """The workflow is told; nothing is called."""
-    state = {"Type": "Task", "Resource": INVOKE, "Parameters": {"Payload": 1}, "End": True}
+    parameters = {"FunctionName": None, "Payload": 1}
+    state = {"Type": "Task", "Resource": INVOKE, "Parameters": parameters, "End": True}
 
     described = await driver.describe(await driver.run(only(state)))
 

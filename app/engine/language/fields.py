@@ -35,6 +35,8 @@ class Rules:
     express: bool = False
     #: the arguments without what the integration does not have
     accepted: Callable[[Resource, Payload], Payload] = whole
+    #: the arguments that a resource must be given
+    needed: Callable[[Resource], Sequence[str]] = lambda _resource: ()
 
 
 @dataclass(slots=True)

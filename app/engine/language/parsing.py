@@ -248,6 +248,7 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     if isinstance(timeout_s, int) and isinstance(heartbeat_s, int) and heartbeat_s >= timeout_s:
         fields.fault("HeartbeatSeconds must be smaller than TimeoutSeconds", "HeartbeatSeconds")
     resource = _resource(fields) or _NO_RESOURCE
+    _check_needed(fields, resource)
     return Task(
         **shared,
         resource=resource,
@@ -275,6 +276,17 @@ def _resource(fields: Fields) -> Resource | None:
             "Resource",
         )
     return resource
+
+
+def _check_needed(fields: Fields, resource: Resource) -> None:
+    """Report the arguments that are missing, unless an expression or the input makes them all."""
+    name = "Arguments" if fields.jsonata else "Parameters"
+    given = fields.values.get(name)
+    if not isinstance(given, dict):
+        return
+    for member in fields.rules.needed(resource):
+        if member not in given and (fields.jsonata or f"{member}.$" not in given):
+            fields.fault(f"The field '{member}' is required but was missing", name)
 
 
 def _check_express(fields: Fields, resource: Resource) -> None:

@@ -51,6 +51,8 @@ class Integration:
     patterns: frozenset[Pattern]
     #: the parameters it has, as AWS documents them; others are left out. Empty: all are handed on
     members: frozenset[str] = frozenset()
+    #: without which a definition is refused
+    needs: tuple[str, ...] = ()
 
 
 PLAIN = frozenset({Pattern.REQUEST_RESPONSE})
@@ -64,6 +66,7 @@ def _action(
     patterns: frozenset[Pattern],
     members: str = "",
     *,
+    needs: str = "",
     prepare: Prepare | None = None,
     finish: Finish | None = None,
     job: Job | None = None,
@@ -75,7 +78,7 @@ def _action(
             names, surroundings, operation, prepare=prepare, finish=finish, job=job
         )
 
-    return Integration(make, patterns, frozenset(members.split()))
+    return Integration(make, patterns, frozenset(members.split()), tuple(needs.split()))
 
 
 _SQS = ServiceNames(
@@ -114,19 +117,23 @@ _TASK = (
 )
 
 INTEGRATIONS: Mapping[tuple[str, str], Integration] = {
-    ("lambda", "invoke"): Integration(LambdaConnector, CALLBACK),
-    ("http", "invoke"): Integration(HttpConnector, PLAIN),
-    ("apigateway", "invoke"): Integration(ApiGatewayConnector, CALLBACK),
+    ("lambda", "invoke"): Integration(LambdaConnector, CALLBACK, needs=("FunctionName",)),
+    ("http", "invoke"): Integration(HttpConnector, PLAIN, needs=("ApiEndpoint", "Method")),
+    ("apigateway", "invoke"): Integration(
+        ApiGatewayConnector, CALLBACK, needs=("ApiEndpoint", "Method")
+    ),
     ("states", "startExecution"): Integration(
         ExecutionConnector,
         frozenset(Pattern),
         frozenset({"StateMachineArn", "Input", "Name", "TraceHeader"}),
+        needs=("StateMachineArn",),
     ),
     ("sqs", "sendMessage"): _action(
         _SQS,
         "SendMessage",
         CALLBACK,
         "QueueUrl MessageBody DelaySeconds MessageAttributes MessageDeduplicationId MessageGroupId",
+        needs="QueueUrl MessageBody",
     ),
     ("sns", "publish"): _action(
         _SNS,
@@ -134,37 +141,61 @@ INTEGRATIONS: Mapping[tuple[str, str], Integration] = {
         CALLBACK,
         "TopicArn TargetArn PhoneNumber Message MessageAttributes MessageStructure Subject "
         "MessageDeduplicationId MessageGroupId",
+        needs="Message",
     ),
     ("events", "putEvents"): _action(
-        _EVENTS, "PutEvents", CALLBACK, prepare=add_sender, finish=refuse_failed_entries
+        _EVENTS,
+        "PutEvents",
+        CALLBACK,
+        needs="Entries",
+        prepare=add_sender,
+        finish=refuse_failed_entries,
     ),
     ("dynamodb", "getItem"): _action(
         _DYNAMODB,
         "GetItem",
         PLAIN,
         _ITEM + "Key AttributesToGet ConsistentRead ProjectionExpression",
+        needs="TableName Key",
     ),
-    ("dynamodb", "putItem"): _action(_DYNAMODB, "PutItem", PLAIN, _WRITE + "Item"),
+    ("dynamodb", "putItem"): _action(
+        _DYNAMODB, "PutItem", PLAIN, _WRITE + "Item", needs="TableName Item"
+    ),
     ("dynamodb", "updateItem"): _action(
-        _DYNAMODB, "UpdateItem", PLAIN, _WRITE + "Key AttributeUpdates UpdateExpression"
+        _DYNAMODB,
+        "UpdateItem",
+        PLAIN,
+        _WRITE + "Key AttributeUpdates UpdateExpression",
+        needs="TableName Key",
     ),
-    ("dynamodb", "deleteItem"): _action(_DYNAMODB, "DeleteItem", PLAIN, _WRITE + "Key"),
+    ("dynamodb", "deleteItem"): _action(
+        _DYNAMODB, "DeleteItem", PLAIN, _WRITE + "Key", needs="TableName Key"
+    ),
     ("ecs", "runTask"): _action(
         _ECS,
         "RunTask",
         CALLBACK | JOB,
         _TASK,
+        needs="TaskDefinition",
         prepare=name_starter,
         finish=refuse_failed_tasks,
         job=jobs.ECS_TASK,
     ),
-    ("batch", "submitJob"): _action(_BATCH, "SubmitJob", CALLBACK | JOB, job=jobs.BATCH_JOB),
-    ("glue", "startJobRun"): _action(_GLUE, "StartJobRun", JOB, job=jobs.GLUE_RUN),
-    ("codebuild", "startBuild"): _action(_CODEBUILD, "StartBuild", JOB, job=jobs.CODE_BUILD),
+    ("batch", "submitJob"): _action(
+        _BATCH,
+        "SubmitJob",
+        CALLBACK | JOB,
+        needs="JobName JobQueue JobDefinition",
+        job=jobs.BATCH_JOB,
+    ),
+    ("glue", "startJobRun"): _action(_GLUE, "StartJobRun", JOB, needs="JobName", job=jobs.GLUE_RUN),
+    ("codebuild", "startBuild"): _action(
+        _CODEBUILD, "StartBuild", JOB, needs="ProjectName", job=jobs.CODE_BUILD
+    ),
     ("codebuild", "stopBuild"): _action(_CODEBUILD, "StopBuild", PLAIN),
     ("codebuild", "batchGetReports"): _action(_CODEBUILD, "BatchGetReports", PLAIN),
     ("athena", "startQueryExecution"): _action(
-        _ATHENA, "StartQueryExecution", JOB, job=jobs.ATHENA_QUERY
+        _ATHENA, "StartQueryExecution", JOB, needs="QueryString", job=jobs.ATHENA_QUERY
     ),
     ("athena", "stopQueryExecution"): _action(_ATHENA, "StopQueryExecution", PLAIN),
     ("athena", "getQueryExecution"): _action(_ATHENA, "GetQueryExecution", PLAIN),
@@ -226,6 +257,14 @@ def supports(resource: Resource) -> bool:
         return known and resource.pattern in CALLBACK
     integration = INTEGRATIONS.get((resource.service, resource.action))
     return integration is not None and resource.pattern in integration.patterns
+
+
+def needed(resource: Resource) -> tuple[str, ...]:
+    """The members that a definition must give the resource."""
+    if resource.family is not Family.SERVICE:
+        return ()
+    integration = INTEGRATIONS.get((resource.service, resource.action))
+    return () if integration is None else integration.needs
 
 
 def accepted(resource: Resource, arguments: Payload) -> Payload:

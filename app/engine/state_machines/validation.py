@@ -6,7 +6,7 @@ from app.engine.language.advice import warnings
 from app.engine.language.definition import parse
 from app.engine.language.diagnostics import MAX_DIAGNOSTICS, Diagnostic
 from app.engine.language.fields import Rules
-from app.engine.resources import accepted, supports
+from app.engine.resources import accepted, needed, supports
 from app.errors import InvalidDefinition
 from app.strict_json import Json, loads
 
@@ -40,7 +40,7 @@ class Validation:
 
 def rules_of(kind: str) -> Rules:
     """What a state machine of a type is checked against."""
-    return Rules(supports, kind == EXPRESS, accepted)
+    return Rules(supports, kind == EXPRESS, accepted, needed)
 
 
 def faults_of(definition: str, kind: str) -> Sequence[Diagnostic]:

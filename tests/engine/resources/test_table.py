@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
+from botocore.session import get_session
 
 from app.engine.arns import Arns
 from app.engine.failures import StateFailure
@@ -72,6 +73,20 @@ async def test_operations_and_members_are_the_services(driver: Driver) -> None:
         operations = described(connector.names.client)[1]
         assert connector.operation in operations.values(), line
         assert connector.job is None or Pattern.SYNC in INTEGRATIONS[line].patterns, line
+
+
+async def test_what_a_definition_must_give_the_service_requires(driver: Driver) -> None:
+    """No definition is refused for want of a member that boto3's model can do without."""
+    for line, connector in connectors(driver.engine):
+        integration = INTEGRATIONS[line]
+        model = get_session().get_service_model(connector.names.client)
+        shape = model.operation_model(connector.operation).input_shape
+
+        assert shape is not None
+        assert {name.lower() for name in integration.needs} <= {
+            name.lower() for name in shape.required_members
+        }, line
+        assert not integration.members or integration.members.issuperset(integration.needs), line
 
 
 @pytest.mark.parametrize(("service", "action"), SERVICES)
