@@ -26,7 +26,10 @@ from app.secrets_source import API_KEY_FILE, read_secret_keys
 from app.settings import ChannelKind, Settings, TargetKind, load_settings
 
 MIN_FREE_BYTES = 200 * 2**20
-PERMISSIONS = "states:SendTaskSuccess, states:SendTaskFailure and states:GetExecutionHistory"
+PERMISSIONS = (
+    "states:SendTaskSuccess, SendTaskFailure and SendTaskHeartbeat on the state machines, and "
+    "states:GetExecutionHistory on their executions"
+)
 
 
 async def examine() -> list[Finding]:

@@ -1,7 +1,8 @@
 """The services that functions call, on one port: moto, the bundled engine, and the functions.
 
 Calls of Step Functions go to the engine, invocations to the built functions, the rest to moto. Each
-can be made to fail once, before or after it was done.
+can be made to fail once, before or after it was done. What a function's role does not allow is
+refused, as IAM would.
 """
 
 import socket
@@ -9,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +22,7 @@ from app.strict_json import Json, dumps, loads
 from tests.approvals.store.moto import OneAtATime
 from tests.aws.functions import FunctionError
 from tests.aws.intrinsics import ACCOUNT, REGION
+from tests.aws.rights import Rights, caller, needs
 from tests.processes import PATIENCE_S
 
 Environ = dict[str, Any]
@@ -44,6 +47,7 @@ class Cloud:
     invoke: Callable[[str, Json], Json] | None = None  #: a function by its name
     faults: deque[Fault] = field(default_factory=deque)
     calls: list[str] = field(default_factory=list)  #: operations, in order
+    rights: dict[str, Rights] = field(default_factory=dict)  #: of functions, by access key
 
     def __post_init__(self) -> None:
         self._moto = OneAtATime()
@@ -71,9 +75,9 @@ class Cloud:
         if fault is not None and fault.hangs:
             self._ended.wait()
         if fault is not None and fault.code is not None:
-            body = dumps({"__type": fault.code, "message": "as the test wants it"})
-            start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.0")])
-            return [body]
+            return _refused(fault.code, "as the test wants it", start_response)
+        if not self._allowed(environ):
+            return _refused("AccessDeniedException", "the role does not allow it", start_response)
         answer = self._forward(environ, start_response)
         if fault is not None and fault.lost:
             list(answer)
@@ -84,6 +88,14 @@ class Cloud:
         if self.faults and self.faults[0].operation == operation:
             return self.faults.popleft()
         return None
+
+    def _allowed(self, environ: Environ) -> bool:
+        rights = self.rights.get(caller(environ.get("HTTP_AUTHORIZATION", "")) or "")
+        if rights is None:
+            return True  # the test itself, or the engine
+        body = _body(environ)
+        environ["wsgi.input"] = BytesIO(body)
+        return rights.cover(needs(environ.get("HTTP_X_AMZ_TARGET", ""), environ["PATH_INFO"], body))
 
     def _forward(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
@@ -123,6 +135,11 @@ class _Quiet(WSGIRequestHandler):
 
     def log(self, *_: Any) -> None:
         """Nothing."""
+
+
+def _refused(code: str, message: str, start_response: Any) -> Iterable[bytes]:
+    start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.0")])
+    return [dumps({"__type": code, "message": message})]
 
 
 def _body(environ: Environ) -> bytes:

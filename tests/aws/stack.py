@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from app.strict_json import Json
 from tests.aws.cloud import Cloud
 from tests.aws.functions import Function, runtime_client
 from tests.aws.intrinsics import ACCOUNT, REGION, Resolver
+from tests.aws.rights import Rights
 from tests.aws.rules import resources
 
 BASE_URL = "https://signoff.example.com"
 FROM = "signoff@example.com"
 CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "AWS_SESSION_TOKEN": "FwoGZXIvYXdzEXAMPLE",
     "AWS_REGION": REGION,
@@ -44,7 +44,7 @@ class Stack:
         self.template = template
         self.cloud = cloud
         self.session: Any = boto3.session.Session(
-            CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], None, REGION
+            "AKIAIOSFODNN7EXAMPLE", CREDENTIALS["AWS_SECRET_ACCESS_KEY"], None, REGION
         )
         self.names = self._made()
         self.resolver = Resolver(
@@ -55,6 +55,7 @@ class Stack:
             name: self._function(name, properties, build / name, runtime, place)
             for name, properties in resources(template, "AWS::Lambda::Function").items()
         }
+        cloud.rights = {name: Rights(list(self._statements(name))) for name in self.functions}
         cloud.invoke = lambda name, event: self.functions[name].invoke(event)
 
     def client(self, service: str) -> Any:
@@ -99,7 +100,12 @@ class Stack:
             Name="signoff-SecretKeys", SecretString=secrets.token_hex(length)[:length]
         )
         self.client("ses").verify_email_identity(EmailAddress=FROM)
-        return {"Table": "signoff-Table", "SecretKeys": secret["ARN"], "HttpApi": "a1b2c3d4"}
+        return {
+            "Table": "signoff-Table",
+            "Table.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/signoff-Table",
+            "SecretKeys": secret["ARN"],
+            "HttpApi": "a1b2c3d4",
+        }
 
     def _function(
         self, name: str, properties: dict[str, Any], artifact: Path, runtime: Path, place: Path
@@ -115,10 +121,16 @@ class Stack:
             variables={
                 **{key: str(one) for key, one in variables.items()},
                 **CREDENTIALS,
+                "AWS_ACCESS_KEY_ID": name,  # by which the cloud knows whose rights count
                 **endpoint,
             },
             log=place / f"{name}.log",
         )
+
+    def _statements(self, function: str) -> Iterator[dict[str, Any]]:
+        role = resources(self.template, "AWS::IAM::Role")[f"{function}Role"]
+        for policy in role["Policies"]:
+            yield from self.resolver(policy["PolicyDocument"]["Statement"])
 
     def _route(self, method: str, path: str) -> dict[str, Any] | None:
         """The route that API Gateway takes: the longest that fits, greedy ones last."""
