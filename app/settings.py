@@ -129,18 +129,14 @@ class Settings(BaseSettings):
     def _absolute_base_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = _address(value, "https://signoff.example.com")
-        if parts.query:
-            raise ValueError("an address such as https://signoff.example.com is needed")
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            raise ValueError("people's links must be https:// (http is for 127.0.0.1 only)")
+        _check_base(value)
         return value.rstrip("/")
 
     @field_validator("callback_base_urls")
     @classmethod
     def _absolute_callback_base_urls(cls, value: str) -> str:
         for url in _entries(value):
-            _address(url, "https://signoff.example.com")
+            _check_base(url)
         return value
 
     @field_validator("trusted_proxies")
@@ -243,6 +239,15 @@ class Settings(BaseSettings):
 
 def _entries(value: str) -> list[str]:
     return [entry.strip() for entry in value.split(",") if entry.strip()]
+
+
+def _check_base(url: str) -> None:
+    """Accept an address that people's links may begin with (ValueError says what is needed)."""
+    parts = _address(url, "https://signoff.example.com")
+    if parts.query:
+        raise ValueError("an address such as https://signoff.example.com is needed")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("people's links must be https:// (http is for 127.0.0.1 only)")
 
 
 def _address(value: str, example: str) -> SplitResult:

@@ -36,6 +36,8 @@ WRONG = {
     "a GET that does something else": ("CALLBACK_GET", "decide", "'confirm' or 'apply'"),
     "a switch in other words": ("ENABLE_POST_ACTIONS", "perhaps", "boolean"),
     "an address of another kind": ("CALLBACK_BASE_URLS", "https://a.com, b", "https://signoff"),
+    "callbacks without https": ("CALLBACK_BASE_URLS", "http://signoff.example.com", "https://"),
+    "callbacks with a query": ("CALLBACK_BASE_URLS", "https://a.com/?b=c", "https://signoff"),
     "a short account": ("ACCOUNT", "123", "pattern"),
 }
 
