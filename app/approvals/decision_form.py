@@ -27,10 +27,8 @@ class OwnOrigins:
     """Where a form of ours can have been: browsers say so with what they send."""
 
     def __init__(self, *base_urls: str) -> None:
-        sites = map(urlsplit, base_urls)
         # "null" is what they say of our own page, because it sends no referrer.
-        own = (f"{site.scheme}://{site.netloc}".lower() for site in sites)
-        self._origins = frozenset({None, "null", *own})
+        self._origins = frozenset({None, "null", *map(_origin, base_urls)})
 
     def check(self, origin: str | None, fetch_site: str | None) -> None:
         """Accept a form by its Origin and Sec-Fetch-Site headers.
@@ -42,6 +40,13 @@ class OwnOrigins:
             raise FormRefused("cross_site")
         if fetch_site in ("cross-site", "same-site"):
             raise FormRefused("cross_site")
+
+
+def _origin(url: str) -> str:
+    """The origin of *url* as browsers write it: in lower case, without the scheme's own port."""
+    site = urlsplit(url)
+    own_port = ":443" if site.scheme == "https" else ":80"
+    return f"{site.scheme}://{site.netloc}".lower().removesuffix(own_port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -563,6 +563,27 @@ async def test_answers_from_other_sites_decide_nothing(
 
 
 @pytest.mark.parametrize(
+    ("base_url", "origin"),
+    [
+        ("https://signoff.example.com:443", "https://signoff.example.com"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://signoff.example.com:8443", "https://signoff.example.com:8443"),
+        ("https://Signoff.example.com/approvals", "https://signoff.example.com"),
+    ],
+)
+async def test_an_origin_is_known_however_the_base_url_is_written(
+    base_url: str, origin: str
+) -> None:
+    """Browsers write a site in lower case and leave out the port that its scheme has anyway."""
+    service = fake_service()
+    answer = await pages(service, base_url).post(
+        link(service), replace(filled(service), origin=origin), wants_json=False
+    )
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
     ("origin", "fetch_site"),
     [
         (None, None),
