@@ -1,12 +1,10 @@
 """One signed call of an AWS API: what arrives at the service, and what comes back."""
 
 import json
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -29,6 +27,7 @@ from app.aws_json import (
     find_region,
 )
 from app.errors import StartRefused
+from tests.loopback import LoopbackHandler, LoopbackServer
 
 VARIABLES = (
     "AWS_REGION",
@@ -50,41 +49,21 @@ class Service:
     asked: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     service: Service
-    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.service.asked.append((headers, body))
+        self.service.asked.append((self.lower_headers(), self.body()))
         answers = self.service.answers
-        status, content, extra = answers.pop(0) if answers else (200, b"{}", {})
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in extra.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        status, content, headers = answers.pop(0) if answers else (200, b"{}", {})
+        self.answer(status, content, *headers.items())
 
 
 @contextmanager
 def serving(service: Service) -> Iterator[str]:
     """The address of *service*."""
-    handler = type("Handler", (_Handler,), {"service": service})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with LoopbackServer(type("Handler", (_Handler,), {"service": service})) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ Reached like any other: by AWS_ENDPOINT_URL_SFN. A token is taken once, as by th
 """
 
 import json
-import threading
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from tests.loopback import LoopbackHandler, LoopbackServer
 
 TIMED_OUT = "Task Timed Out: 'Provided task does not exist anymore'"
 
@@ -20,13 +20,13 @@ class Recorder:
     sent: list[tuple[str, Any]] = field(default_factory=list)
     refusals: deque[tuple[int, str, str]] = field(default_factory=deque)
     closed: set[str] = field(default_factory=set)
-    server: ThreadingHTTPServer | None = None
+    server: LoopbackServer | None = None
 
     @property
     def url(self) -> str:
         """Its address."""
         assert self.server is not None
-        return f"http://127.0.0.1:{self.server.server_port}"
+        return self.server.url
 
     def refuse(self, code: str, message: str = "No.", status: int = 400) -> None:
         """Answer the next call with an error."""
@@ -47,29 +47,16 @@ class Recorder:
     def __enter__(self) -> Self:
         recorder = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(LoopbackHandler):
             def do_POST(self) -> None:
-                length = int(self.headers["Content-Length"])
                 operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-                status, answer = recorder.answer(operation, json.loads(self.rfile.read(length)))
+                status, answer = recorder.answer(operation, json.loads(self.body()))
                 content = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-amz-json-1.0")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                self.answer(status, content, ("Content-Type", "application/x-amz-json-1.0"))
 
-            def log_message(self, *_arguments: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.server = LoopbackServer(Handler)
         return self
 
     def __exit__(self, *_exc: object) -> None:
         assert self.server is not None
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()

@@ -4,25 +4,24 @@ The endpoint is a small HTTP server that speaks Lambda's Invoke.
 """
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from app.strict_json import Json
 from tests.engine.driving import INVOKE, Driver, invoked, only
+from tests.loopback import LoopbackHandler, LoopbackServer
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
 
 
-class Lambda(BaseHTTPRequestHandler):
+class Lambda(LoopbackHandler):
     """Answers by the function's name."""
 
     def do_POST(self) -> None:
         """Invoke."""
-        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        event = json.loads(self.body())
         name = self.path.split("/")[3].split("%3A")[-1]
         answers: dict[str, tuple[int, dict[str, str], Json]] = {
             "double": (200, {}, event * 2 if event else 0),
@@ -36,32 +35,18 @@ class Lambda(BaseHTTPRequestHandler):
         status, headers, answer = answers.get(
             name, (404, {"x-amzn-errortype": "ResourceNotFoundException"}, missing)
         )
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        for key, value in {**headers, "x-amzn-RequestId": "r-1"}.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        content = json.dumps(answer).encode()
+        self.answer(status, content, *headers.items(), ("x-amzn-RequestId", "r-1"))
 
 
 @pytest.fixture(autouse=True)
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Lambda, where AWS_ENDPOINT_URL_LAMBDA points."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Lambda)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    yield url
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with LoopbackServer(Lambda) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
+        yield server.url
 
 
 async def test_a_function_elsewhere_is_invoked(driver: Driver) -> None:

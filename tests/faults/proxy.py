@@ -1,17 +1,10 @@
 """A proxy between service and engine that forwards every call and loses some of the answers."""
 
 import random
-import threading
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
+from tests.loopback import LoopbackHandler, LoopbackServer
 from tests.processes import PATIENCE_S
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that was killed hangs up; that is what it is there for."""
 
 
 class LossyProxy:
@@ -25,32 +18,20 @@ class LossyProxy:
         self.loses = loses
         self.lost = 0
         self._random = random.Random(seed)
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where callers reach the engine."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self._server = LoopbackServer(self._handler())
+        self.url = self._server.url  #: where callers reach the engine
 
     def close(self) -> None:
         """Stop forwarding."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[LoopbackHandler]:
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(LoopbackHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
                 try:
-                    status, answer = proxy._forward(dict(self.headers), body)
+                    status, answer = proxy._forward(dict(self.headers), self.body())
                 except OSError:
                     self.close_connection = True
                     return
@@ -58,14 +39,7 @@ class LossyProxy:
                     proxy.lost += 1
                     self.close_connection = True
                     return
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-amz-json-1.0")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
+                self.answer(status, answer, ("Content-Type", "application/x-amz-json-1.0"))
 
         return Handler
 

@@ -1,16 +1,16 @@
 """An HTTP endpoint that takes mail as SES's API does, and refuses what it is told to."""
 
 import json
-import threading
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from tests.loopback import LoopbackHandler, LoopbackServer
 
 Answer = tuple[int, str, str]  #: status, error code, message
 
@@ -50,61 +50,37 @@ class FakeSes:
         return None
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Handler(LoopbackHandler):
     ses: FakeSes
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-
     def do_POST(self) -> None:
-        mail = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        fault = self.server.ses.take(mail)
-        if fault is None and self.server.ses.hang_up:
-            self.server.ses.hang_up -= 1
+        fault = self.ses.take(json.loads(self.body()))
+        if fault is None and self.ses.hang_up:
+            self.ses.hang_up -= 1
             self.close_connection = True
             return
-        self._answer(fault or {"MessageId": "0100"})
+        self._say(fault or {"MessageId": "0100"})
 
     def do_GET(self) -> None:
-        ses = self.server.ses
         nothing = (404, "NotFoundException", "There is none.")
         is_account = self.path == "/v2/email/account"
-        self._answer(ses.account if is_account else ses.told.get(self.path, nothing))
+        self._say(self.ses.account if is_account else self.ses.told.get(self.path, nothing))
 
-    def _answer(self, answer: Mapping[str, Any] | Answer) -> None:
+    def _say(self, answer: Mapping[str, Any] | Answer) -> None:
+        json_type = ("Content-Type", "application/json")
         if isinstance(answer, tuple):
             status, code, message = answer
             content = json.dumps({"message": message}).encode()
+            self.answer(status, content, json_type, ("x-amzn-ErrorType", code))
         else:
-            status, code, content = 200, "", json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        if code:
-            self.send_header("x-amzn-ErrorType", code)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+            self.answer(200, json.dumps(answer).encode(), json_type)
 
 
 @contextmanager
 def serving_ses(ses: FakeSes) -> Iterator[str]:
     """The address at which *ses* answers."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.ses = ses
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with LoopbackServer(type("Handler", (_Handler,), {"ses": ses})) as server:
+        yield server.url
 
 
 def ses_client(url: str, *, read_s: float = 5) -> Any:

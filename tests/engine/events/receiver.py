@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import orjson
 
+from tests.loopback import LoopbackHandler, LoopbackServer
 from tests.processes import PATIENCE_S
 
 Headers = dict[str, str]
@@ -35,13 +35,6 @@ class Received:
         return detail["name"], detail["status"]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is what some tests are about."""
-
-
 @dataclass
 class Receiver:
     """Listens on loopback, and remembers what came."""
@@ -56,15 +49,13 @@ class Receiver:
     def __post_init__(self) -> None:
         self.go_on.set()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self._server = LoopbackServer(self._handler())
+        self.url = f"{self._server.url}/hook"
 
     def close(self) -> None:
         """Stop listening, and let held requests go."""
         self.go_on.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     def told(self) -> list[tuple[str, str]]:
         """What all requests were about."""
@@ -77,29 +68,17 @@ class Receiver:
         self.go_on.wait(PATIENCE_S)
         return self.judge(number, received.event)
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[LoopbackHandler]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(LoopbackHandler):
             def do_POST(self) -> None:
-                length = int(self.headers["content-length"])
-                body = self.rfile.read(length)
-                if len(body) < length:  # killed while it sent: no request came
+                body = self.body()
+                if len(body) < int(self.headers["content-length"]):
                     self.close_connection = True
                     return
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status = receiver._take(Received(self.path, headers, body))
-                self.send_response(status)
-                for name, value in receiver.answer_headers.items():
-                    self.send_header(name, value)
-                if status != 204:
-                    self.send_header("content-length", str(len(receiver.answer_body)))
-                self.end_headers()
-                self.wfile.write(b"" if status == 204 else receiver.answer_body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
+                status = receiver._take(Received(self.path, self.lower_headers(), body))
+                content = b"" if status == 204 else receiver.answer_body
+                self.answer(status, content, *receiver.answer_headers.items())
 
         return Handler

@@ -2,30 +2,30 @@
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from app.strict_json import Json
 from tests.engine.driving import ROLE, Driver, only
+from tests.loopback import LoopbackHandler, LoopbackServer
 
 Aws = Callable[[str], Any]
 
 
-class Echo(BaseHTTPRequestHandler):
+class Echo(LoopbackHandler):
     """Answers with what was asked, or as the path says."""
 
+    protocol_version = "HTTP/1.0"  # no connection outlives the event loop of its test
+
     def _answer(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         path = self.path.split("?")[0]
         shown = {
             "method": self.command,
             "path": self.path,
-            "headers": {name.lower(): value for name, value in self.headers.items()},
-            "body": content,
+            "headers": self.lower_headers(),
+            "body": self.body().decode(),
         }
         status = int(path.rsplit("/", 1)[1]) if path.startswith("/status/") else 200
         body = json.dumps(shown).encode()
@@ -38,32 +38,18 @@ class Echo(BaseHTTPRequestHandler):
             body, kind = b"x" * 300_000, "text/plain"
         elif status == 404:
             body = b'{"message":"nobody"}'
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", "/text")
-        self.send_header("Content-Type", kind)
-        self.send_header("Set-Cookie", "a=1")
-        self.send_header("Set-Cookie", "b=2")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        elsewhere = [("Location", "/text")] if status == 302 else []
+        cookies = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+        self.answer(status, body, *elsewhere, ("Content-Type", kind), *cookies)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _answer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Where the server is."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with LoopbackServer(Echo) as server:
+        yield server.url
 
 
 def request(endpoint: str, method: str = "POST", **more: Json) -> dict[str, Json]:
