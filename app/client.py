@@ -44,14 +44,21 @@ class Client:
                 f"No Signoff service answers at {self.url}. Start one (signoff serve), or set "
                 "SIGNOFF_BASE_URL."
             ) from exc
-        if response.is_success:
+        if not response.is_success:
+            raise ServiceRefused(_sentence(response))
+        try:
             return response.json()
-        raise ServiceRefused(_sentence(response))
+        except ValueError as exc:
+            raise ServiceUnreachable(
+                f"What answers at {self.url} is no Signoff service. Set SIGNOFF_BASE_URL."
+            ) from exc
 
 
 def find_api_key(data_dir: Path, given: str | None) -> str:
     """The API key to use: the one given, else the one that the service left in its directory."""
     if given:
+        if not (given.isascii() and given.isprintable()):
+            raise SignoffError("The API key has characters that no key has. Copy it once more.")
         return given.strip()
     try:
         return (data_dir / KEY_FILE).read_text().strip()

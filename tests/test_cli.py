@@ -12,6 +12,7 @@ import pytest
 
 from app.approvals.api_keys import api_key_entry
 from app.strict_json import dumps, loads
+from tests.loopback import LoopbackHandler, LoopbackServer
 from tests.processes import PATIENCE_S, SignoffProcess, free_port
 
 ROOT = str(Path(__file__).parent.parent)
@@ -102,6 +103,39 @@ def test_a_service_that_is_not_there_is_named() -> None:
 
     assert done.returncode == 2
     assert b"No Signoff service answers at http://127.0.0.1:" in done.stderr
+
+
+class Stranger(LoopbackHandler):
+    """Answers everything with a page, as proxies and other people's services do."""
+
+    def do_GET(self) -> None:
+        self.answer(200, b"<p>Welcome</p>", ("Content-Type", "text/html"))
+
+
+def test_what_is_no_service_of_ours_is_named(tmp_path: Path) -> None:
+    """Another service at the address is told from ours, by commands and by the doctor."""
+    with LoopbackServer(Stranger) as stranger:
+        environment = {
+            "SIGNOFF_BASE_URL": stranger.url,
+            "SIGNOFF_API_KEY": "sgn_x",
+            "SIGNOFF_DATA_DIR": str(tmp_path),
+        }
+        listed = signoff("list", environment=environment)
+        examined = signoff("doctor", environment=environment)
+
+    assert listed.returncode == 2
+    assert listed.stderr.decode() == (
+        f"signoff: What answers at {stranger.url} is no Signoff service. Set SIGNOFF_BASE_URL.\n"
+    )
+    assert f"bad  base URL: {stranger.url} is not this service." in examined.stdout.decode()
+
+
+def test_a_key_that_is_none_is_not_sent() -> None:
+    """Characters that no header takes are told of in a sentence."""
+    done = signoff("list", environment={"SIGNOFF_API_KEY": "sgn_\u043a\u043b\u044e\u0447"})
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"signoff: The API key has characters that no key has.")
 
 
 def test_a_new_key_comes_with_its_entry() -> None:
