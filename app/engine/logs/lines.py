@@ -71,11 +71,24 @@ def _details(details: Mapping[str, Json], *, include_data: bool) -> dict[str, Js
 
 
 def _cut(details: Mapping[str, Json], room: int) -> dict[str, Json]:
-    """Texts of at most *room* characters, and marks where that cut them short."""
+    """Each member in at most *room* characters, and marks where that cut one short."""
     shown = dict(details)
     for name, value in details.items():
-        if isinstance(value, str) and len(value) > room:
+        if isinstance(value, str):
             shown[name] = value[:room]
-            if name in _MARKED:
-                shown[f"{name}Details"] = {"truncated": True}
+        elif isinstance(value, dict) and not name.endswith("Details"):
+            shown[name] = _fitting(value, room)
+        if name in _MARKED and shown[name] != value:
+            shown[f"{name}Details"] = {"truncated": True}
+    return shown
+
+
+def _fitting(members: Mapping[str, Json], room: int) -> dict[str, Json]:
+    """The first members that have room: a variable is shown whole, or not at all."""
+    shown: dict[str, Json] = {}
+    for name, value in members.items():
+        room -= len(name) + len(str(value))
+        if room < 0:
+            break
+        shown[name] = value
     return shown

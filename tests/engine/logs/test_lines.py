@@ -4,6 +4,7 @@ import json
 
 from app.engine.logs.lines import MAX_LINE_BYTES, line, lines
 from app.engine.steps.execution import Event
+from app.strict_json import Json
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run"
 SCHEDULED: Event = (3, 2, 1_762_948_800_125, "TaskScheduled", {"parameters": "{}", "resource": "r"})
@@ -46,6 +47,26 @@ def test_long_data_is_cut_short() -> None:
     assert details["name"] == "First"
     assert len(details["input"]) > 60_000
     assert details["inputDetails"] == {"truncated": True}
+
+
+def test_variables_that_are_too_long_are_left_out() -> None:
+    """Each is shown whole or not at all; that some are missing is said."""
+    texts: dict[str, Json] = {
+        "short": "1",
+        "long": '"' + "x" * 150_000 + '"',
+        "last": "2" * 150_000,
+    }
+    event: Event = (3, 2, 0, "PassStateExited", {"name": "First", "assignedVariables": texts})
+
+    written = line(event, ARN, 0, include_data=True)
+
+    details = json.loads(written.text)["details"]
+    assert written.size <= MAX_LINE_BYTES + 26
+    assert details == {
+        "name": "First",
+        "assignedVariables": {"short": "1"},
+        "assignedVariablesDetails": {"truncated": True},
+    }
 
 
 def test_each_line_has_the_redrives_of_its_time() -> None:
