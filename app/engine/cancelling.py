@@ -73,27 +73,31 @@ class Cancelling:
                     return
 
     async def _stop(self, execution: str, arn: str, role_arn: str | None, job: str) -> None:
-        resource = parse_resource(arn)
-        assert resource is not None  # noqa: S101  # it was one when the job began
-        dispatch = Dispatch(
-            execution_id=0,
-            execution_arn=execution,
-            frame=0,
-            attempt=0,
-            resource=resource,
-            arguments=EMPTY,
-            deadline_ms=None,
-            role_arn=role_arn,
-            job=Payload.of_text(job),
-        )
         try:
-            await self._resources.cancel(dispatch)
+            await self._resources.cancel(_started(execution, arn, role_arn, job))
         except StateFailure as failure:
             log.warning(
                 "a job could not be stopped: %s", failure.error, extra={"execution": execution}
             )
         except Exception:
             log.exception("a job could not be stopped", extra={"execution": execution})
+
+
+def _started(execution: str, arn: str, role_arn: str | None, job: str) -> Dispatch:
+    """The call that started a job, as far as stopping it needs that."""
+    resource = parse_resource(arn)
+    assert resource is not None  # noqa: S101  # it was one when the job began
+    return Dispatch(
+        execution_id=0,
+        execution_arn=execution,
+        frame=0,
+        attempt=0,
+        resource=resource,
+        arguments=EMPTY,
+        deadline_ms=None,
+        role_arn=role_arn,
+        job=Payload.of_text(job),
+    )
 
 
 def _remove(connection: sqlite3.Connection, ids: list[tuple[int]]) -> None:

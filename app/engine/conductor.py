@@ -10,9 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
@@ -28,6 +26,7 @@ from app.engine.logs.cursors import LogCursors
 from app.engine.parents import remove_parent, wake_parent, wake_parents
 from app.engine.rehearsal import MockedResource, count_call
 from app.engine.resources import Resources
+from app.engine.resting import rest, rest_s
 from app.engine.state_machines.machines import Machines, Revision
 from app.engine.steps.execution import (
     Dispatch,
@@ -61,7 +60,6 @@ from app.sqlite import Database, Work
 log = logging.getLogger(__name__)
 
 DUE_AT_ONCE = 256  #: how many due frames are served together
-LONGEST_REST_S = 3_600.0  #: the loop looks again at least this often
 PAUSE_S = 1.0  #: after the store refused, or a fault of ours
 
 _DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
@@ -351,15 +349,9 @@ class Conductor:
         self._wake.clear()
         row = self._database.read_one(_NEXT_DUE)
         now = self._clock()
-        rest_s = LONGEST_REST_S
-        if row is not None and row[0] is not None:
-            # A far moment may be beyond what a datetime holds; the loop looks again anyway.
-            rest_s = min(rest_s, max(0.0, (row[0] - to_ms(now)) / 1000))
-        self._rests_until_ms = to_ms(now + timedelta(seconds=rest_s))
-        # Not wait_for: in Python 3.11 it may swallow the cancellation that stops the loop.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest_s):
-                await self._wake.wait()
+        seconds = rest_s(row[0] if row else None, now)
+        self._rests_until_ms = to_ms(now) + int(seconds * 1000)
+        await rest(seconds, self._wake)
         self._rests_until_ms = 0
 
     # Calls

@@ -89,6 +89,9 @@ class Retention:
                 await self.trim(PAUSE_S)
             except StoreError:
                 log.warning("the store refused; closed executions stay for now")
+            except Exception:
+                # Whatever it is must not end the removal of all that closes later.
+                log.exception("closed executions could not be removed")
             await asyncio.sleep(self._every_s)
 
 

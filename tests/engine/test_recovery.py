@@ -2,10 +2,12 @@
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.engine import resting
 from app.engine.dispatch import AT_HAND, IN_FLIGHT
 from app.engine.store import FILE
 from app.errors import StartRefused, TaskTimedOut
@@ -42,6 +44,22 @@ async def test_what_became_due_while_down_happens_at_the_start(driver: Driver) -
 
     assert await driver.status(waited) == "SUCCEEDED"
     assert (await driver.describe(timed))["error"] == "States.Timeout"
+
+
+async def test_a_clock_that_is_set_is_noticed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What became due by it is served soon, though the rest had been meant to be longer."""
+    monkeypatch.setattr(resting, "LONGEST_REST_S", 0.01)  # ten seconds are for engines at work
+    arn = await driver.run(only({"Type": "Wait", "Seconds": 3_000, "End": True}))
+    while not driver.engine._conductor._rests_until_ms:
+        await asyncio.sleep(0)
+
+    driver.clock.now += timedelta(hours=1)
+    while await driver.status(arn) == "RUNNING":
+        await asyncio.sleep(0)
+
+    assert await driver.status(arn) == "SUCCEEDED"
 
 
 async def test_a_retry_keeps_its_count_over_a_restart(driver: Driver) -> None:

@@ -10,11 +10,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from app.clock import Clock, to_ms
 from app.engine.events import Destination, OwedEvent, Refusals
 from app.engine.events.log import PutOff, StatusChanges
+from app.engine.resting import rest, rest_s
 from app.errors import StoreError
 from app.metrics import Meter
 
@@ -25,7 +25,6 @@ BACKOFF_MAX_S = 900.0
 PAUSE_S = 1.0  #: when nothing was taken, doubled each time
 PAUSE_MAX_S = 60.0
 MAX_REASON_CHARS = 80  #: it may be another service's code
-LONGEST_REST_S = 3_600.0  #: it looks again at least this often
 
 
 class EventDelivery:
@@ -109,21 +108,15 @@ class EventDelivery:
             tick = self._changes.tick
             try:
                 delivered = await self.deliver_due()
+                if self._pause_s:
+                    await asyncio.sleep(self._pause_s * self._uniform(0.8, 1.2))
+                elif not delivered:
+                    due_ms = self._changes.next_due_ms(self.destination.number)
+                    await rest(rest_s(due_ms, self._clock()), tick)
             except StoreError:
                 log.warning("the store refused; events wait")
                 await asyncio.sleep(PAUSE_S)
-                continue
-            if self._pause_s:
-                await asyncio.sleep(self._pause_s * self._uniform(0.8, 1.2))
-            elif not delivered:
-                await self._rest(tick)
-
-    async def _rest(self, tick: asyncio.Event) -> None:
-        """Wait for more, or for the next attempt's moment."""
-        due_ms = self._changes.next_due_ms(self.destination.number)
-        rest_s = LONGEST_REST_S
-        if due_ms is not None:
-            rest_s = min(rest_s, max(0.0, (due_ms - to_ms(self._clock())) / 1000))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest_s):
-                await tick.wait()
+            except Exception:
+                # Whatever it is must not end the delivery of all that comes later.
+                log.exception("the delivery of events stumbled")
+                await asyncio.sleep(PAUSE_S)

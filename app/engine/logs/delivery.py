@@ -18,6 +18,7 @@ from app.engine.logs.configuration import Logging, LogGroup
 from app.engine.logs.cursors import Cursor, LogCursors
 from app.engine.logs.lines import Line, lines
 from app.engine.own_calls import CallFailed
+from app.engine.resting import rest, rest_s
 from app.engine.state_machines.machines import Machines
 from app.engine.steps.execution import Event, Execution
 from app.engine.store import load_execution
@@ -33,7 +34,6 @@ AT_ONCE = 64  #: executions
 GATHER_S = 0.25  #: what comes soon after goes into the same request
 PAUSE_S = 1.0  #: after the store refused
 LAST_S = 3.0  #: for what Express executions left, when the engine stops
-LONGEST_REST_S = 3_600.0
 MAX_WAITING = 10_000  #: lines of Express executions; more are dropped, and counted
 
 Place = tuple[LogGroup, str]  #: a group, and the machine whose streams are written
@@ -195,11 +195,6 @@ class LogDelivery:
                 await asyncio.sleep(PAUSE_S)
 
     async def _rest(self) -> None:
-        due_ms = self._cursors.next_due_ms()
-        rest_s = LONGEST_REST_S
-        if due_ms is not None:
-            rest_s = min(rest_s, max(0.0, (due_ms - to_ms(self._clock())) / 1000))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest_s):
-                await self._tick.wait()
-                await asyncio.sleep(GATHER_S)
+        await rest(rest_s(self._cursors.next_due_ms(), self._clock()), self._tick)
+        if self._tick.is_set():
+            await asyncio.sleep(GATHER_S)

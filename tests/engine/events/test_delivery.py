@@ -1,12 +1,14 @@
 """From the log to a destination: at least once, with backoff, bounded, and given up in the end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from app.engine.events import log
+from app.engine.events import delivery, log
 from app.engine.events.log import EventBacklog
+from app.errors import StoreUnavailable
 from tests.engine.events.recording import Recorder, Shelf
 
 
@@ -109,6 +111,30 @@ async def test_what_is_owed_survives_a_restart(recorder: Recorder, tmp_path: Pat
     await second.database.close()
 
     assert again.given == [1, 2]
+
+
+async def test_the_delivery_outlives_a_store_that_cannot_be_read(
+    recorder: Recorder, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks again after a pause, whatever it was doing."""
+    monkeypatch.setattr(delivery, "PAUSE_S", 0.01)  # a second is for people
+    next_due_ms, asked = recorder.changes.next_due_ms, asyncio.Event()
+
+    def unreadable(destination: int) -> int | None:
+        if asked.is_set():
+            return next_due_ms(destination)
+        asked.set()
+        raise StoreUnavailable()
+
+    monkeypatch.setattr(recorder.changes, "next_due_ms", unreadable)
+    recorder.delivery.start()
+    await asked.wait()
+    await recorder.begin()
+    while not shelf.given:
+        await asyncio.sleep(0)
+    await recorder.delivery.stop()
+
+    assert shelf.given == [1]
 
 
 async def test_the_owed_are_bounded(
