@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 
 from tests.loopback import LoopbackHandler, LoopbackServer
+from tests.processes import PATIENCE_S
 
 Answer = tuple[int, str, str]  #: status, error code, message
 
@@ -83,7 +84,7 @@ def serving_ses(ses: FakeSes) -> Iterator[str]:
         yield server.url
 
 
-def ses_client(url: str, *, read_s: float = 5) -> Any:
+def ses_client(url: str) -> Any:
     """A client of the SES at *url*."""
     return boto3.client(
         "sesv2",
@@ -91,5 +92,7 @@ def ses_client(url: str, *, read_s: float = 5) -> Any:
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        config=Config(read_timeout=read_s, retries={"total_max_attempts": 1, "mode": "standard"}),
+        config=Config(
+            read_timeout=PATIENCE_S, retries={"total_max_attempts": 1, "mode": "standard"}
+        ),
     )

@@ -13,6 +13,7 @@ from tests.approvals.asked import APPROVAL, NOW, mail, writer
 from tests.approvals.channels.ses_server import Answer, FakeSes, serving_ses, ses_client
 from tests.approvals.channels.test_contract import letter
 from tests.approvals.store.moto import moto_url
+from tests.processes import free_port
 
 TOO_FAST = (429, "TooManyRequestsException", "Maximum sending rate exceeded.")
 UNVERIFIED = "Email address is not verified. The following identities failed the check: "
@@ -131,9 +132,7 @@ async def test_what_stays_too_fast_is_put_off(ses: FakeSes, channel: SesChannel)
 
 async def test_nobody_there_is_everybodys_trouble() -> None:
     """What was never sent is told from what may have been taken."""
-    with serving_ses(FakeSes()) as url:
-        pass
-    channel = SesChannel(ses_client(url))
+    channel = SesChannel(ses_client(f"http://127.0.0.1:{free_port()}"))
 
     with pytest.raises(ChannelDown, match="cannot be reached"):
         await channel.send(letter())

@@ -17,6 +17,7 @@ from app.approvals.channels import (
 from app.approvals.channels.smtp import WIDTH, SmtpChannel, SmtpServer
 from app.errors import StartRefused
 from tests.approvals.channels.mailservers import Sink, authority, scripted, serving
+from tests.processes import free_port
 
 PASSWORD = "p@ss:w/rd"
 LOGIN = "user%40example.com:p%40ss%3Aw%2Frd"
@@ -155,9 +156,9 @@ async def test_a_line_cut_after_the_mail_is_no_success() -> None:
 
 async def test_a_kept_connection_that_died_is_replaced() -> None:
     """A server that was restarted between two mails gets the second over a new connection."""
-    sink = Sink()
-    async with serving(sink) as port:
-        channel = SmtpChannel(to(port))
+    sink, port = Sink(), free_port()
+    channel = SmtpChannel(to(port))
+    async with serving(sink, port=port):
         await channel.send(letter("first@example.com"))
     async with serving(sink, port=port):
         await channel.send(letter("second@example.com"))
@@ -207,7 +208,7 @@ async def test_a_server_that_hangs_is_given_up() -> None:
         await reader.read()
 
     async with scripted(server) as port:
-        channel = SmtpChannel(to(port), timeout_s=0.1)
+        channel = SmtpChannel(to(port), timeout_s=0.5)
         with pytest.raises(MailDeferred):
             await channel.send(letter())
         await channel.close()
@@ -293,8 +294,7 @@ async def test_mail_goes_encrypted_after_a_login(tmp_path: Path, from_start: boo
 
 async def test_a_check_says_that_nobody_answers() -> None:
     """A closed port is named with host and port."""
-    async with serving(Sink()) as port:
-        pass
+    port = free_port()
     channel = SmtpChannel(to(port))
 
     with pytest.raises(ChannelDown, match=rf"127\.0\.0\.1:{port} cannot be reached"):

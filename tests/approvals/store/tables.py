@@ -6,14 +6,19 @@ from app.approvals.store.dynamodb.definition import table_definition
 from app.approvals.store.dynamodb.table import Client
 from app.aws_json import DYNAMODB, AwsJsonClient, AwsRefused, Credentials
 from app.strict_json import Json
-from tests.processes import wait_for
+from tests.processes import PATIENCE_S, wait_for
 
 
 def dynamodb_client(endpoint: str) -> AwsJsonClient:
     """A client of the DynamoDB at *endpoint*."""
     credentials = Credentials("test", "test", None)
     return AwsJsonClient(
-        DYNAMODB, region="us-east-1", credentials=lambda: credentials, endpoint=endpoint
+        DYNAMODB,
+        region="us-east-1",
+        credentials=lambda: credentials,
+        endpoint=endpoint,
+        connect_s=PATIENCE_S,
+        read_s=PATIENCE_S,
     )
 
 
