@@ -37,6 +37,7 @@ class LoopbackServer(ThreadingHTTPServer):
     """Answers from its making until `close`, or the end of its context."""
 
     daemon_threads = True
+    request_queue_size = 128  # a client for whom there is no room tries again a second later
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)
