@@ -237,6 +237,12 @@ async def test_a_list_of_executions_is_read_from_its_index(driver: Driver) -> No
 VALUE = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
 
+def unclosed(kind: str, text: str, column: int) -> str:
+    """What AWS's parser says of a bracket that is not closed."""
+    begin = f'[Source: (String)"{text}"; line: 1, column: {column}]'
+    return f"Unexpected end-of-input: expected close marker for {kind} (start marker at {begin})"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -251,8 +257,15 @@ VALUE = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')
         ),
         ("", "Invalid execution input."),
         ("  ", "Invalid execution input."),
-        ('{"a": 1', "Unexpected end-of-input"),
-        ('{"a', "Unexpected end-of-input: was expecting closing quote for a string value"),
+        ('{"a": 1', unclosed("Object", '{"a": 1', 1)),
+        ('{"a": [true', unclosed("Array", '{"a": [true', 7)),
+        ('{"a": {"b": "]"}', unclosed("Object", '{"a": {"b": "]"}', 1)),
+        ('{"a', "Unexpected end-of-input in field name"),
+        ('["a', "Unexpected end-of-input: was expecting closing quote for a string value"),
+        ('{"a":"\\"', "Unexpected end-of-input: was expecting closing quote for a string value"),
+        ('{"a"', "Unexpected end-of-input within/between Object entries"),
+        ('{"a":', "Unexpected end-of-input within/between Object entries"),
+        ('{"a":[1,', "Unexpected end-of-input within/between Array entries"),
         ('{"a": nul', f"Unrecognized token 'nul': was expecting {VALUE}"),
         ("nulls", f"Unrecognized token 'nulls': was expecting {VALUE}"),
         ('{"a":}', f"Unexpected character ('}}' (code 125)): expected a valid value {VALUE}"),

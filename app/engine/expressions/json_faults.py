@@ -15,8 +15,10 @@ from app.strict_json import Json
 
 _EXPECTED = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 _WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_LAST_WORD = re.compile(r"\b[a-z]{1,4}$")
-_ESCAPED = re.compile(r"\\.", re.DOTALL)
+#: what a text is made of: a string, perhaps without its end; a bracket, comma or colon; a word
+_TOKENS = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[][{},:]|[^][{},:"\s]+', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_SHOWN = 500  #: characters of a text, in a message
 #: orjson's reasons where a word may stand that is none
 _WORDS = ("JSON value", "invalid literal", "after document")
 #: what orjson wants, in Jackson's words
@@ -89,7 +91,7 @@ def _fault(text: str, exc: orjson.JSONDecodeError) -> Fault:
     if "end of data" in exc.msg or not text.strip():
         return Fault(_ended(text), exc.lineno, exc.colno)
     at = _position(text, exc)
-    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    line, column = _place(text, at)
     word = _WORD.match(text, at)
     if word and any(reason in exc.msg for reason in _WORDS):
         # Jackson names the position after the token.
@@ -109,13 +111,48 @@ def _position(text: str, exc: orjson.JSONDecodeError) -> int:
     return at
 
 
+def shown_at(text: str, line: int, column: int) -> str:
+    """A place in a text, as Jackson shows both."""
+    left = len(text) - _SHOWN
+    more = f"[truncated {left} chars]" if left > 0 else ""
+    return f'[Source: (String)"{text[:_SHOWN]}"{more}; line: {line}, column: {column}]'
+
+
 def _ended(text: str) -> str:
-    if _ESCAPED.sub("", text).count('"') % 2:
-        return "Unexpected end-of-input: was expecting closing quote for a string value"
-    word = _LAST_WORD.search(text)
-    if word:
-        return f"Unrecognized token '{word[0]}': was expecting {_EXPECTED}"
-    return "Unexpected end-of-input"
+    """What a text lacks that is JSON as far as it goes."""
+    opened, before, last = _read(text)
+    if last.isalpha() and last not in ("true", "false", "null"):
+        return f"Unrecognized token '{last}': was expecting {_EXPECTED}"
+    kind = {"{": "Object", "[": "Array"}.get(text[opened[-1]]) if opened else None
+    is_name = last.startswith('"') and kind == "Object" and before in ("{", ",")
+    if last.startswith('"') and _STRING.fullmatch(last) is None:
+        lacks = " in field name" if is_name else ": was expecting closing quote for a string value"
+    elif kind is None:
+        lacks = ""
+    elif is_name or last in (":", ","):
+        lacks = f" within/between {kind} entries"
+    else:
+        begin = shown_at(text, *_place(text, opened[-1]))
+        lacks = f": expected close marker for {kind} (start marker at {begin})"
+    return f"Unexpected end-of-input{lacks}"
+
+
+def _read(text: str) -> tuple[list[int], str, str]:
+    """Where the brackets are that are open at the end, and the last two tokens."""
+    opened: list[int] = []
+    before = last = ""
+    for token in _TOKENS.finditer(text):
+        before, last = last, token[0]
+        if last in "[{":
+            opened.append(token.start())
+        elif last in "]}" and opened:
+            opened.pop()
+    return opened, before, last
+
+
+def _place(text: str, at: int) -> tuple[int, int]:
+    """The line and the column of a character."""
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
 def _sentence(rest: str, reason: str) -> str:

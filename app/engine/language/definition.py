@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.engine.expressions.json_faults import JsonFault
+from app.engine.expressions.json_faults import JsonFault, shown_at
 from app.engine.expressions.json_faults import parse as parse_json
 from app.engine.language.diagnostics import (
     DUPLICATE_STATE_NAME,
@@ -67,8 +67,7 @@ def _json(text: str, report: Report) -> Json:
         parse_json(text)
         return loads(text)  # refuses what AWS's parser refuses too: repeated keys
     except JsonFault as exc:
-        source = f'[Source: (String)"{text[:500]}"; line: {exc.fault.line}, column: '
-        where = f"{source}{exc.fault.column}]"
+        where = shown_at(text, exc.fault.line, exc.fault.column)
         report.fault(where, f"{exc.message}\n at {where}", INVALID_JSON_DESCRIPTION)
     except NotJson as exc:
         report.fault(None, exc.message, INVALID_JSON_DESCRIPTION)

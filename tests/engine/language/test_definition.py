@@ -115,6 +115,14 @@ def test_ten_thousand_faults_are_not_all_collected() -> None:
     assert len(parsed.diagnostics) == MAX_DIAGNOSTICS + 1
 
 
+def test_a_long_text_that_is_no_json_is_shown_in_part() -> None:
+    """As AWS's parser shows it: 500 characters, and how many more there are."""
+    (fault,) = parse("nope" + " " * 600, RULES).diagnostics
+
+    shown = "nope" + " " * 496
+    assert fault.location == f'[Source: (String)"{shown}"[truncated 104 chars]; line: 1, column: 5]'
+
+
 def test_deeply_nested_text_is_refused() -> None:
     """Brackets within brackets are no way to exhaust the stack."""
     parsed = parse('{"a":' * 5_000 + "1" + "}" * 5_000, RULES)
