@@ -16,6 +16,7 @@ from random import Random
 
 import orjson
 
+from app.engine.expressions.java import json_text, shown
 from app.engine.expressions.json_faults import JsonFault, parse
 from app.engine.expressions.paths import InvalidPath, Path, PathError, Scope, compile_path
 from app.engine.failures import INTRINSIC_FAILURE, EvaluationFailure
@@ -217,8 +218,8 @@ def _format(_scope: Scope, template: Json, *values: Json) -> str:
     pieces = _pieces(_text(template, 1))
     if len(pieces) != len(values) + 1:
         raise Misuse("The number of arguments does not match the occurrences of {} in the template")
-    shown = [part for pair in zip(pieces, map(_java, values), strict=False) for part in pair]
-    return "".join([*shown, pieces[-1]])
+    filled = [part for pair in zip(pieces, map(shown, values), strict=False) for part in pair]
+    return "".join([*filled, pieces[-1]])
 
 
 def _pieces(template: str) -> list[str]:
@@ -234,17 +235,6 @@ def _pieces(template: str) -> list[str]:
     return pieces
 
 
-def _java(value: Json) -> str:
-    """*value* as Java prints it, which is what AWS puts into the template."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}={_java(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_java(item) for item in value) + "]"
-    return orjson.dumps(value).decode()
-
-
 def _string_to_json(_scope: Scope, text: Json) -> Json:
     given = _text(text, 1)
     if not given.strip():
@@ -257,7 +247,7 @@ def _string_to_json(_scope: Scope, text: Json) -> Json:
 
 
 def _json_to_string(_scope: Scope, value: Json) -> str:
-    return orjson.dumps(value).decode()
+    return json_text(value)
 
 
 def _json_merge(_scope: Scope, first: Json, second: Json, deep: Json) -> Json:
@@ -330,7 +320,7 @@ def _hash(_scope: Scope, data: Json, algorithm: Json) -> str:
     name = _ALGORITHMS.get(_text(algorithm, 2))
     if name is None:
         raise Misuse(f"The algorithm must be one of {', '.join(_ALGORITHMS)}")
-    text = data if isinstance(data, str) else orjson.dumps(data).decode()
+    text = data if isinstance(data, str) else json_text(data)
     return hashlib.new(name, _short(text).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -19,6 +19,7 @@ from typing import Protocol
 from app.bounded_process import GaveUp
 from app.engine.expressions import jsonpath_library, jsonpath_worker
 from app.engine.expressions.costly import Costly
+from app.engine.expressions.java import shown, type_name
 from app.engine.expressions.jsonpath_library import SearchError
 from app.errors import SignoffError
 from app.strict_json import Json
@@ -144,16 +145,19 @@ def compile_path(text: str) -> Path:
     if match is None:
         raise InvalidPath("A path begins with $.")
     root = match[0] if match[0] in ("$", "$$") else match[0][1:]
-    rest, function = _split_function(text[match.end() :])
+    rest, function = _split_function(text[match.end() :].rstrip())
     steps = _plain_steps(rest)
     if steps is not None:
         return Path(text, root, steps, function=function)
-    several = _MEMBERS.search(rest)
-    steps = _plain_steps(rest[: several.start()]) if several and function is None else None
-    if several and steps is not None:
-        return Path(text, root, steps, members=_quoted(several[0]))
-    searched = _checked_search(rest)
-    return Path(text, root, None, searched, jsonpath_library.is_cheap(searched), function)
+    several = _MEMBERS.search(rest) if function is None else None
+    members = _quoted(several[0]) if several else ()
+    before = rest[: several.start()] if several else rest
+    steps = _plain_steps(before) if members else None
+    if steps is not None:
+        return Path(text, root, steps, members=members)
+    searched = _checked_search(before)
+    cheap = jsonpath_library.is_cheap(searched)
+    return Path(text, root, None, searched, cheap, function, members)
 
 
 def compile_reference_path(text: str) -> Path:
@@ -274,14 +278,20 @@ def _missing(data: Json, steps: tuple[str | int, ...], number: int) -> str:
             return f"No results for path: {bracketed(steps)}"
         if data is None:
             return f"The path {before} is null"
-        return f"Filter: [{step}] can only be applied to arrays. Current context is: {before}"
+        rest = bracketed(steps[number:]).removeprefix("$")
+        return f"Filter: {rest} can only be applied to arrays. Current context is: {shown(data)}"
     if isinstance(data, dict):
         if last:
             return f"No results for path: {bracketed(steps)}"
         return f"Missing property in path {bracketed(steps[: number + 1])}"
+    return _no_object(f"['{step}']", before, data)
+
+
+def _no_object(property: str, before: str, data: Json) -> str:
     return (
-        f"Expected to find an object with property ['{step}'] in path {before} "
-        f"but found '{_java(data)}'"
+        f"Expected to find an object with property {property} in path {before} "
+        f"but found '{type_name(data)}'. This is not a json object according to the JsonProvider: "
+        "'com.jayway.jsonpath.spi.json.JsonSmartJsonProvider'."
     )
 
 
@@ -290,23 +300,21 @@ def bracketed(steps: tuple[str | int, ...]) -> str:
     return "$" + "".join(f"[{s}]" if isinstance(s, int) else f"['{s}']" for s in steps)
 
 
-def _java(data: Json) -> str:
-    return "null" if data is None else _JAVA_TYPES.get(type(data), "java.lang.Object")
-
-
-_JAVA_TYPES: Mapping[type, str] = {
-    str: "java.lang.String",
-    bool: "java.lang.Boolean",
-    int: "java.lang.Integer",
-    float: "java.lang.Double",
-    list: "net.minidev.json.JSONArray",
-}
-
-
 def _cut_down(found: Json, path: Path) -> Json:
-    """An object with the members that the path names, as far as they are there."""
+    """An object with the members that the path names, as far as they are there.
+
+    Of what a search found, each object is cut down.
+    """
+    if path.steps is None:
+        return [_members_of(item, path) for item in found if isinstance(item, dict)]
     if not isinstance(found, dict):
-        raise PathError(f"Invalid path '{path.text}' : the members are those of no object")
+        names = ",".join(f"'{name}'" for name in path.members)
+        reason = _no_object(f"[{names}]", bracketed(path.steps), found)
+        raise PathError(f"Invalid path '{path.text}' : {reason}")
+    return _members_of(found, path)
+
+
+def _members_of(found: Mapping[str, Json], path: Path) -> Json:
     return {name: found[name] for name in path.members if name in found}
 
 

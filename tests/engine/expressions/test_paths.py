@@ -20,6 +20,11 @@ DATA: Json = {
     "users": [{"status": 0, "n": 1}, {"status": 1, "n": 2}],
 }
 
+NO_OBJECT = (
+    ". This is not a json object according to the JsonProvider: "
+    "'com.jayway.jsonpath.spi.json.JsonSmartJsonProvider'."
+)
+
 
 @pytest.mark.parametrize(
     ("path", "selected"),
@@ -52,7 +57,9 @@ DATA: Json = {
         ("$..users..n..*", []),
         ("$.a['c-d', 'e f','x']", {"c-d": 1, "e f": 2}),
         ("$['it\\'s','a,b']", {}),
-        ("$.users[*]['n','status']", [1, 0, 2, 1]),
+        ("$.users[*]['n','status']", [{"n": 1, "status": 0}, {"n": 2, "status": 1}]),
+        ("$.a.b[*]['n','x']", []),
+        ("$.text ", "word"),
     ],
 )
 def test_path_selects(path: str, selected: Json) -> None:
@@ -70,13 +77,23 @@ def test_path_selects(path: str, selected: Json) -> None:
         (
             "$.text[0]",
             "Invalid path '$.text[0]' : Filter: [0] can only be applied to arrays. "
-            "Current context is: $['text']",
+            "Current context is: word",
         ),
         ("$.nothing[0]", "Invalid path '$.nothing[0]' : The path $['nothing'] is null"),
         (
             "$.text.x",
             "Invalid path '$.text.x' : Expected to find an object with property ['x'] "
-            "in path $['text'] but found 'java.lang.String'",
+            "in path $['text'] but found 'java.lang.String'" + NO_OBJECT,
+        ),
+        (
+            "$.text['n','x']",
+            "Invalid path '$.text['n','x']' : Expected to find an object with property ['n','x'] "
+            "in path $['text'] but found 'java.lang.String'" + NO_OBJECT,
+        ),
+        (
+            "$.users[0][1].n",
+            "Invalid path '$.users[0][1].n' : Filter: [1]['n'] can only be applied to arrays. "
+            "Current context is: {status=0, n=1}",
         ),
         ("$unknown.x", "The variable '$unknown' is not defined"),
         ("$.text.sum()", "Invalid path '$.text.sum()' : sum() cannot be applied"),
