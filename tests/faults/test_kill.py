@@ -14,7 +14,7 @@ from tests.faults.rounds import ask, check, click_all, create_machine, settled
 from tests.processes import SignoffProcess, free_port, wait_for
 
 #: rounds of each kind; releases run many more (SIGNOFF_KILL_ROUNDS=1000)
-ROUNDS = int(os.environ.get("SIGNOFF_KILL_ROUNDS", "30"))
+ROUNDS = int(os.environ.get("SIGNOFF_KILL_ROUNDS", "20"))
 APPROVALS = 4
 PARK = ("--function", "park=tests.faults.functions:park")
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -91,21 +92,23 @@ def test_a_revoke_and_a_click_at_once_have_one_winner(service: SignoffProcess) -
 def test_a_click_at_the_expiry_counts_or_does_not(service: SignoffProcess) -> None:
     """Whoever comes at that very moment: expired without an outcome, or decided with one."""
     machine_arn = create_machine(service)
-    asked = [ask(service, service, machine_arn, expires_in=2) for _ in range(20)]
+    # Four seconds, so that a busy machine reads their pages before they expire.
+    asked = [(monotonic() + 4, ask(service, service, machine_arn, expires_in=4)) for _ in range(20)]
     seen = Counter[str]()
 
-    async def click_until_closed(one: Asked) -> None:
+    async def click_at(expiry: float, one: Asked) -> None:
         request = clicks(one, 2)[0]
-        # Most arrive around the end of the two seconds; the service's clock decides.
-        await asyncio.sleep(random.Random(one.id).uniform(1.2, 2.2))
+        # Most arrive around the expiry; the service's clock decides.
+        early_s = random.Random(one.id).uniform(-0.2, 0.8)
+        await asyncio.sleep(expiry - early_s - monotonic())
         await run_load(service.port, [request], 1)
 
     async def all_click() -> None:
-        await asyncio.gather(*(click_until_closed(one) for one in asked))
+        await asyncio.gather(*(click_at(*one) for one in asked))
 
     asyncio.run(all_click())
 
-    for one in asked:
+    for _, one in asked:
         record = wait_for(partial(closed, service, one))
         seen[record["state"]] += 1
         if record["state"] == "EXPIRED":
