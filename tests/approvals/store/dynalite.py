@@ -28,6 +28,8 @@ from tests.processes import free_port, wait_for
 VERSION = "4.0.0"
 _NEW = "ReturnValuesOnConditionCheckFailure"  #: a member that dynalite does not know
 _NO_REASON = {"Code": "None"}
+#: runs a program until its standard input ends: when our process does, killed or not
+_AS_LONG_AS_WE = "process.stdin.on('end', process.exit).resume(); require(process.argv[1])"
 
 
 class OneByOne:
@@ -109,8 +111,10 @@ def dynalite_url() -> str:
     program = _installed() / "node_modules" / "dynalite" / "cli.js"
     port = free_port()
     waits = ["--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0"]
+    where = ["--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
-        ["node", str(program), "--port", str(port), *waits],
+        ["node", "-e", _AS_LONG_AS_WE, str(program), *where, *waits],
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -150,5 +154,5 @@ def _answers(url: str) -> bool:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    process.kill()
-    process.wait()
+    with process:  # closes its standard input, and waits
+        process.kill()
