@@ -48,7 +48,13 @@ ENTRY_POINTS = {
 DATA = ("app/amazon_roots.pem",)
 #: installed and never read: of cffi, PyNaCl needs the compiled part only
 UNUSED = ("bin", "cffi", "pycparser", "boto3/data", "boto3/examples", "dateutil/zoneinfo")
-PAGES = ("pages/decide.html", "pages/afterwards.html", "pages/layout.html", "pages/style.css")
+PAGES = (
+    "pages/decide.html",
+    "pages/form.html",
+    "pages/afterwards.html",
+    "pages/layout.html",
+    "pages/style.css",
+)
 #: the services whose descriptions stay in botocore
 SERVICES = frozenset({"sesv2"})
 

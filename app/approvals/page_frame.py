@@ -4,7 +4,7 @@ No page runs a script, can be framed, cached or indexed, or tells other sites it
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
@@ -78,6 +78,28 @@ class PageFrame:
         )
         return self._whole(status, _HTML, html.encode("utf-8", "replace"))
 
+    def statement(
+        self,
+        status: int,
+        reader: Reader,
+        heading: str,
+        sentences: Sequence[str],
+        *,
+        comment: str | None = None,
+        next_steps: Sequence[str] = (),
+    ) -> Answer:
+        """The page without a form: what is so, a *comment* that was made, and what to do next."""
+        return self.html(
+            status,
+            "pages/afterwards.html",
+            reader,
+            heading=heading,
+            sentences=sentences,
+            comment=comment,
+            comment_label=reader.say("page.comment_label"),
+            next_steps=next_steps,
+        )
+
     def json(self, status: int, content: Json) -> Answer:
         """A page's twin for machines."""
         return self._whole(status, _JSON, dumps(content))
@@ -89,15 +111,7 @@ class PageFrame:
         sentence = reader.say(f"problem.{code}")
         if wants_json:
             return self.json(status, {"code": code, "title": heading, "message": sentence})
-        return self.html(
-            status,
-            "pages/afterwards.html",
-            reader,
-            heading=heading,
-            sentences=(sentence,),
-            next_steps=(),
-            comment=None,
-        )
+        return self.statement(status, reader, heading, (sentence,))
 
     def text(self, status: int, text: str) -> Answer:
         """Plain text."""

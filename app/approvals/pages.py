@@ -285,15 +285,13 @@ class DecisionPages:
         view = afterwards(Onlooker(approval, holder, reader, now, answered))
         if wants_json:
             return self._frame.json(view.status, _afterwards_twin(view))
-        return self._frame.html(
+        return self._frame.statement(
             view.status,
-            "pages/afterwards.html",
             reader,
-            heading=view.heading,
-            sentences=view.sentences,
-            next_steps=view.next_steps,
+            view.heading,
+            view.sentences,
             comment=view.decision.comment if view.own and view.decision else None,
-            comment_label=reader.say("page.comment_label"),
+            next_steps=view.next_steps,
         )
 
 

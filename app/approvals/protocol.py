@@ -39,11 +39,6 @@ HEARTBEATS_IN_TIME = 3
 MIN_HEARTBEAT = timedelta(seconds=1)
 
 
-def is_final(state: State) -> bool:
-    """Whether no move leads out of *state*."""
-    return state not in MOVES
-
-
 def as_of(approval: Approval, now: datetime) -> Approval:
     """*approval* as it is true at *now*.
 

@@ -198,26 +198,12 @@ class CallbackPages:
     def _afterwards(self, link: Link, approval: Approval, now: datetime, answered: bool) -> Answer:
         reader = self._languages.reader()
         view = afterwards(Onlooker(approval, link.holder, reader, now, answered))
-        return self._frame.html(
-            view.status,
-            "pages/afterwards.html",
-            reader,
-            heading=view.heading,
-            sentences=view.sentences,
-            next_steps=view.next_steps,
-            comment=None,
+        return self._frame.statement(
+            view.status, reader, view.heading, view.sentences, next_steps=view.next_steps
         )
 
     def _words(self, status: int, reader: Reader, heading: str, sentence: str) -> Answer:
-        return self._frame.html(
-            status,
-            "pages/afterwards.html",
-            reader,
-            heading=reader.say(heading),
-            sentences=(reader.say(sentence),),
-            next_steps=(),
-            comment=None,
-        )
+        return self._frame.statement(status, reader, reader.say(heading), (reader.say(sentence),))
 
 
 #: what the decision page can show and these links never have
