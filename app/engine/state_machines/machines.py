@@ -96,6 +96,8 @@ _INSERT_REVISION = """INSERT INTO revisions (machine, revision_id, definition, r
     created_ms) VALUES (?, ?, ?, ?, ?, ?)"""
 _SET_REVISION = "UPDATE machines SET revision = ? WHERE id = ?"
 _SET_STATUS = "UPDATE machines SET status = ? WHERE id = ?"
+_FINISH_DELETING = """UPDATE machines SET status = 'DELETED' WHERE id = ?1 AND status = 'DELETING'
+    AND NOT EXISTS (SELECT 1 FROM executions WHERE machine = ?1 AND status = ?2)"""
 _DELETING = "SELECT id FROM machines WHERE status = 'DELETING'"
 _ANY_RUNNING = "SELECT 1 FROM executions WHERE machine = ? AND status = ? LIMIT 1"
 
@@ -141,7 +143,8 @@ class Machines:
         self._pages = pages
         self._parsed: OrderedDict[int, Revision] = OrderedDict()
         #: machines that wait for their executions to end
-        self.deleting = {row[0] for row in database.read(_DELETING)}
+        self.deleting: set[int] = set()
+        self._note_deleting()
 
     async def create(
         self,
@@ -303,25 +306,26 @@ class Machines:
         if name is None:
             return {}
 
-        def work(connection: sqlite3.Connection) -> tuple[int, str] | None:
+        def work(connection: sqlite3.Connection) -> None:
             row = _by_name(connection, name)
             if row is None or row.status == DELETED:
-                return None
+                return
             status = DELETING if _running(connection, row.id) else DELETED
             connection.execute(_SET_STATUS, (status, row.id))
             for sql in _FORGET:
                 connection.execute(sql, (row.id,))
-            return row.id, status
 
-        deleted = await self._database.write(work)
-        if deleted is not None and deleted[1] == DELETING:
-            self.deleting.add(deleted[0])
+        await self._database.write(work, lambda _: self._note_deleting())
         return {}
 
-    def finish_deleting(self, connection: sqlite3.Connection, machine_id: int) -> None:
+    def _note_deleting(self) -> None:
+        self.deleting = {row[0] for row in self._database.read(_DELETING)}
+
+    @staticmethod
+    def finish_deleting(connection: sqlite3.Connection, machine_id: int) -> None:
         """Let go of a machine whose last execution ended, inside the write that ended it."""
-        if machine_id in self.deleting and not _running(connection, machine_id):
-            connection.execute(_SET_STATUS, (DELETED, machine_id))
+        # `deleting` cannot tell: the machine may have been deleted in this very transaction.
+        connection.execute(_FINISH_DELETING, (machine_id, RUNNING))
 
     def list_page(self, max_results: int | None, next_token: str | None) -> Json:
         """ListStateMachines, by name."""

@@ -1,5 +1,6 @@
 """State machines: created once, changed for those to come, gone when nothing runs."""
 
+import asyncio
 import json
 
 import pytest
@@ -191,6 +192,20 @@ async def test_a_machine_that_runs_is_deleting(driver: Driver) -> None:
         await driver.engine.describe_state_machine(state_machine_arn=ARN)
     with pytest.raises(TaskTimedOut):
         await driver.succeed(2)
+
+
+async def test_a_machine_whose_last_execution_ends_meanwhile_is_deleted(driver: Driver) -> None:
+    """Both are written in one transaction: nothing is left to wait for."""
+    arn = await driver.run(only(parked()))
+
+    await asyncio.gather(
+        driver.engine.delete_state_machine(state_machine_arn=ARN),
+        driver.engine.send_task_success(driver.tokens[-1], "1"),
+    )
+
+    assert await driver.status(arn) == "SUCCEEDED"
+    with pytest.raises(StateMachineDoesNotExist):
+        await driver.engine.describe_state_machine(state_machine_arn=ARN)
 
 
 async def test_a_name_is_as_good_as_new_after_a_deletion(driver: Driver) -> None:
