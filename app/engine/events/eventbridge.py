@@ -45,7 +45,8 @@ class EventBridge:
             answer = await self._service.call("PutEvents", {"Entries": entries})
         except CallFailed as exc:
             return {owed.number: exc.code for owed in events}
-        results = answer.get("Entries", ())
+        # What no result tells of was not taken, for all we know.
+        results = [*answer.get("Entries", ()), *[{}] * len(events)]
         return {
             owed.number: str(result.get("ErrorCode", "refused"))
             for owed, result in zip(events, results, strict=False)

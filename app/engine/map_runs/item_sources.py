@@ -18,6 +18,7 @@ from app.engine.map_runs.s3 import Objects
 from app.strict_json import Json, NotJson, loads
 
 MAX_JSON_BYTES = 64 * 2**20  #: of a file that has to be held whole
+MAX_LINE_BYTES = 10 * 2**20  #: of JSON lines or CSV; AWS's limit of a CSV row
 STATE_DATA = "STATE_DATA"  #: the source of items that come from the state's input
 
 #: an item, and where it comes from, as ``$$.Map.Item.Source`` says it
@@ -188,6 +189,8 @@ def _lines(body: IO[bytes]) -> Iterator[str]:
         while piece := body.read(65_536):
             *lines, rest = (rest + piece).split(b"\n")
             yield from (line.decode("utf-8-sig") + "\n" for line in lines)
+            if len(rest) > MAX_LINE_BYTES:
+                raise failed(f"A line of the item source has more than {MAX_LINE_BYTES} bytes.")
         if rest:
             yield rest.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

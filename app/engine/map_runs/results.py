@@ -50,7 +50,10 @@ def state_output(query: Query, run: MapRun, names: Names) -> Payload:
     texts: list[str] = []
     for page in pages(query, run):
         texts += [text for row in page for text in _result(row, writing, names)]
-    return Payload.of_text(f"[{','.join(texts)}]")
+    output = Payload.of_text(f"[{','.join(texts)}]")
+    if output.too_large:  # in bytes, and with what stands between the texts
+        raise SizeFailure(run.plan.state)
+    return output
 
 
 def pages(query: Query, run: MapRun) -> Iterator[list[Row]]:

@@ -1,6 +1,7 @@
 """HTTP requests that tasks make: bounded in time and size, to addresses that they may have
 (`addresses.py`), and shown as AWS shows the answer."""
 
+import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from app.engine.resources.addresses import LOOPBACK, public_address
 from app.engine.resources.clients import NotCalled
 from app.strict_json import Json
 
-TIMEOUT_S = 60.0  #: AWS's, for an HTTP task
+TIMEOUT_S = 60.0  #: AWS's, for an HTTP task, from the first look-up to the answer's last byte
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")
 
 Pairs = Sequence[tuple[str, str]]
@@ -60,9 +61,10 @@ class Answer:
 class Outbound:
     """Sends requests."""
 
-    def __init__(self, hosts: Collection[str] = ()) -> None:
+    def __init__(self, hosts: Collection[str] = (), timeout_s: float = TIMEOUT_S) -> None:
         """*hosts* may have addresses that are not on the internet."""
         self._trusted = LOOPBACK.union(hosts)
+        self._timeout_s = timeout_s
         self._client: Any = None
 
     async def send(
@@ -85,16 +87,21 @@ class Outbound:
         if self._client is None:
             # No proxies of the environment: a proxy would change where a call goes.
             self._client = httpx.AsyncClient(
-                timeout=TIMEOUT_S, trust_env=False, follow_redirects=False
+                timeout=self._timeout_s, trust_env=False, follow_redirects=False
             )
         try:
             request = self._client.build_request(
                 method, url, headers=list(headers), params=list(query) or None, content=content
             )
-            if not configured and request.url.host not in self._trusted:
-                await self._aim(request)
-            return await self._answer(request)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
+            # httpx's limit is for each read: a server that drips would never reach it.
+            async with asyncio.timeout(self._timeout_s):
+                if not configured and request.url.host not in self._trusted:
+                    await self._aim(request)
+                return await self._answer(request)
+        except TimeoutError as exc:
+            reason = f"ReadTimeout: the answer is not there after {self._timeout_s:g} seconds"
+            raise NotCalled(reason) from exc
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, LookupError) as exc:
             raise NotCalled(f"{type(exc).__name__}: {exc}") from exc
 
     async def _aim(self, request: Any) -> None:

@@ -359,9 +359,10 @@ async def test_an_item_larger_than_its_batch_fails_the_run(driver: Driver) -> No
     assert counted((await run_of(driver, arn))["itemCounts"]) == {}
 
 
-async def test_a_result_that_is_too_large_fails_the_run(driver: Driver) -> None:
-    """AWS's remedy is a ResultWriter."""
-    big: Json = {"Type": "Pass", "Result": "x" * 100_000, "End": True}
+@pytest.mark.parametrize("text", ["x" * 100_000, "é" * 50_000])
+async def test_a_result_that_is_too_large_fails_the_run(driver: Driver, text: str) -> None:
+    """AWS's remedy is a ResultWriter; bytes count, not characters."""
+    big: Json = {"Type": "Pass", "Result": text, "End": True}
     arn = await driver.run(only(distributed(big)), [1, 2, 3])
 
     described = await driver.describe(arn)

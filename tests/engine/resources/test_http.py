@@ -1,12 +1,16 @@
 """HTTP tasks and API Gateway, against a server on this machine."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from app.engine.resources.clients import NotCalled
+from app.engine.resources.outbound import Outbound
 from app.strict_json import Json
 from tests.engine.driving import ROLE, Driver, only
 from tests.loopback import LoopbackHandler, LoopbackServer
@@ -34,6 +38,8 @@ class Echo(LoopbackHandler):
             body = json.dumps({"access_token": "t0k3n", "token_type": "Bearer"}).encode()
         elif path == "/text":
             body, kind = b"plain", "text/plain"
+        elif path == "/odd":
+            body, kind = b"plain", "text/plain; charset=hex"
         elif path == "/large":
             body, kind = b"x" * 300_000, "text/plain"
         elif status == 404:
@@ -136,6 +142,42 @@ async def test_other_answers_fail_the_task(
 
     assert described["error"] == error
     assert described["cause"].startswith(cause)
+
+
+async def test_an_answer_that_cannot_be_read_as_text_is_a_socket_error(
+    driver: Driver, url: str
+) -> None:
+    """Python knows codecs that make no text; a server may name one."""
+    described = await driver.describe(await driver.run(only(request(f"{url}/odd"))))
+
+    assert described["error"] == "States.Http.Socket"
+
+
+async def test_an_answer_that_drips_is_cut_off() -> None:
+    """However often a little more of it comes: the whole exchange has a limit."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not reader.at_eof():
+            writer.write(b".")
+            await asyncio.sleep(0.01)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        hung_up.set()
+
+    hung_up = asyncio.Event()
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    with pytest.raises(NotCalled) as caught:
+        await Outbound(timeout_s=0.2).send("GET", f"http://127.0.0.1:{port}/", (), (), None)
+
+    await hung_up.wait()
+    server.close()
+    await server.wait_closed()
+    assert caught.value.message == "ReadTimeout: the answer is not there after 0.2 seconds"
 
 
 async def test_a_server_that_is_away_is_a_socket_error(driver: Driver) -> None:
