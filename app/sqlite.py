@@ -28,6 +28,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -229,7 +230,9 @@ class Database:
             if not self._run_works(group):
                 self._start_over(group)
                 return
-            changed = self._writer.total_changes != before
+            # What a probe changes is no row.
+            probed = any(pending.work is _touch for pending in group)
+            changed = probed or self._writer.total_changes != before
         except sqlite3.Error as exc:
             self._abandon(group, exc)
             return
@@ -395,9 +398,7 @@ class Database:
         loop = asyncio.get_running_loop()
 
         def checkpoint() -> None:
-            connection = _connect(self.path, busy_s=0)
-            pages = self._checkpoint(connection)
-            connection.close()
+            pages = self._checkpoint_apart()
             loop.call_soon_threadsafe(self._checkpointed, pages)
 
         self._checkpoints.submit(checkpoint)
@@ -407,12 +408,22 @@ class Database:
         # What is left is only what came in meanwhile, so the commit that empties is hardly longer.
         self._empty_wal = pages > WAL_RESTART_PAGES
 
+    def _checkpoint_apart(self) -> int:
+        """`_checkpoint` over a connection of its own, which may not be had either."""
+        try:
+            connection = _connect(self.path, busy_s=0)
+        except sqlite3.Error as exc:
+            _put_off_checkpoint(exc)
+            return 0
+        with closing(connection):
+            return self._checkpoint(connection)
+
     def _checkpoint(self, connection: sqlite3.Connection) -> int:
         """Copy the WAL back; how many pages it held (0 if it could not be done now)."""
         try:
             row = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as exc:
-            log.warning("a checkpoint will be tried again", extra={"reason": _reason(exc)})
+            _put_off_checkpoint(exc)
             return 0
         return int(row[1])
 
@@ -434,6 +445,10 @@ _BREAKING = frozenset(
 def _touch(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     connection.execute(f"PRAGMA user_version={version:d}")
+
+
+def _put_off_checkpoint(exc: sqlite3.Error) -> None:
+    log.warning("a checkpoint will be tried again", extra={"reason": _reason(exc)})
 
 
 def _nothing() -> None:

@@ -6,14 +6,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import app.sqlite
 from app.errors import StartRefused, StoreUnavailable, StoreUnconfirmed
 from app.sqlite import Database
+from tests.processes import PATIENCE_S
 
 SCHEMA = ("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);",)
 APPLICATION_ID = 0x51607
@@ -245,6 +248,21 @@ class _FailsToCommit:
         return getattr(self._connection, name)
 
 
+async def test_a_probe_waits_for_the_disk_beside_the_loop(database: Database) -> None:
+    """Whoever asks whether the disk takes writes holds up nobody while it syncs."""
+    commits: list[threading.Thread] = []
+
+    def note(sql: str) -> None:
+        if sql == "COMMIT":
+            commits.append(threading.current_thread())
+
+    database._writer.set_trace_callback(note)
+    await database.probe()
+
+    assert len(commits) == 1
+    assert commits[0] is not threading.current_thread()
+
+
 async def test_after_a_failed_fsync_nothing_is_written_any_more(database: Database) -> None:
     """A second fsync may lie, so the database fails closed and says that it cannot know."""
     error = sqlite3.OperationalError("disk I/O error")
@@ -273,6 +291,27 @@ async def test_checkpoints_keep_the_log_small(
         await database.write(add(f"{n} " + "x" * 4000))
 
     assert database.path.with_name("notes.sqlite3-wal").stat().st_size < 400 * 4096
+
+
+async def test_a_checkpoint_that_cannot_begin_is_not_the_last(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file descriptor to spare there is none; later ones keep the log small again."""
+    monkeypatch.setattr("app.sqlite.CHECKPOINT_CHANGES", 1)
+    connect = app.sqlite._connect
+
+    def refuse(path: Path, *, busy_s: float) -> sqlite3.Connection:
+        monkeypatch.setattr("app.sqlite._connect", connect)
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr("app.sqlite._connect", refuse)
+    await database.write(add("first"))
+    async with asyncio.timeout(PATIENCE_S):
+        while app.sqlite._connect is refuse or database._checkpointing:
+            await asyncio.sleep(0)
+    await database.write(add("second"))
+
+    assert database._checkpointed_at == database._writer.total_changes
 
 
 def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
