@@ -160,6 +160,20 @@ async def test_a_task_by_function_arn_gets_and_gives_plain_data(driver: Driver) 
     assert await driver.output(await driver.run(direct("raw"), 7, "b")) == {"raw": 1}
 
 
+async def test_a_function_is_scheduled_with_its_time_alone(driver: Driver) -> None:
+    """The event has no heartbeat, as AWS's has none."""
+    state: Json = {**direct("awaited")["States"]["First"], "TimeoutSeconds": 9}
+
+    arn = await driver.run(only(state | {"HeartbeatSeconds": 5}), 7)
+
+    assert (await driver.events(arn))[2]["lambdaFunctionScheduledEventDetails"] == {
+        "resource": ARN + "awaited",
+        "input": "7",
+        "inputDetails": {"truncated": False},
+        "timeoutInSeconds": 9,
+    }
+
+
 @pytest.mark.parametrize("function", ["unwritable", "halved"])
 async def test_a_result_that_is_not_json_is_a_marshal_error(driver: Driver, function: str) -> None:
     """As on Lambda."""

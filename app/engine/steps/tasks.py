@@ -185,7 +185,7 @@ def _scheduled(resource: Resource, call: Call, region: str) -> Details:
         details |= {"resource": resource.arn, "input": call.arguments.text}
     if call.timeout_s is not None:
         details["timeoutInSeconds"] = call.timeout_s
-    if call.heartbeat_s is not None:
+    if call.heartbeat_s is not None and resource.family is not Family.FUNCTION:
         details["heartbeatInSeconds"] = call.heartbeat_s
     if call.role_arn is not None:
         details["taskCredentials"] = {"roleArn": call.role_arn}
