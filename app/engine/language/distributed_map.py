@@ -64,9 +64,11 @@ class ItemReader:
         )
 
 
-def _item_count_refusal(failure: RuntimeFailure) -> str | None:
-    negative = failure.cause == "MaxItems cannot be negative."
-    return "field MaxItems must be positive" if negative else failure.cause
+def _item_count_refusal(failure: RuntimeFailure) -> str:
+    """What AWS finds only when it reads; the state itself fails for what is no number."""
+    if failure.cause != "MaxItems cannot be negative.":
+        raise failure
+    return "field MaxItems must be positive"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,12 +131,14 @@ def _label(fields: Fields) -> str | None:
     label = fields.text("Label")
     if label is None:
         return None
-    if not 1 <= len(label) <= MAX_LABEL_CHARS or FORBIDDEN.search(label):
-        fields.fault(
-            f"The Label has 1 to {MAX_LABEL_CHARS} characters, none of them white space, a "
-            "wildcard, a bracket or a special character",
-            "Label",
-        )
+    found = FORBIDDEN.search(label)
+    if not label:
+        fields.fault("Label cannot be empty", "Label")
+    elif found is not None:
+        shown = found[0].encode("unicode-escape").decode()
+        fields.fault(f"Label contains invalid character: '{shown}'", "Label")
+    elif len(label) > MAX_LABEL_CHARS:
+        fields.fault(f"Label cannot exceed {MAX_LABEL_CHARS} characters", "Label")
     key = f"Label {label}"  # no state's name: those are not told apart from labels otherwise
     if key in fields.seen:
         fields.fault(f"The Label '{label}' is used by another Map state", "Label")

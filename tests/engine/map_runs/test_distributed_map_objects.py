@@ -134,11 +134,6 @@ async def test_fields_of_a_row_come_in_awss_order(driver: Driver, bucket: Any) -
             "Supported types: [JSON, JSONL, CSV, MANIFEST]",
         ),
         (
-            {"InputType": "JSON", "MaxItemsPath": "$.max"},
-            "[1]",
-            'The MaxItemsPath field refers to value "many" which is not a valid integer: $.max',
-        ),
-        (
             {"InputType": "JSON", "MaxItemsPath": "$.less"},
             "[1]",
             "field MaxItems must be positive",
@@ -150,7 +145,7 @@ async def test_items_that_cannot_be_read_fail_the_run(
 ) -> None:
     """With States.ItemReaderFailed, which can be caught."""
     bucket.put_object(Key="items", Body=content.encode("latin-1"))
-    arn = await driver.run(only(reading(config)), {"max": "many", "less": -1})
+    arn = await driver.run(only(reading(config)), {"less": -1})
 
     assert (await driver.story(arn))[3:] == [
         "4<3 MapRunStarted",
@@ -161,6 +156,20 @@ async def test_items_that_cannot_be_read_fail_the_run(
     described = await driver.describe(arn)
     assert (described["error"], described["cause"]) == ("States.ItemReaderFailed", cause)
     assert (await run_of(driver, arn))["status"] == "FAILED"
+
+
+async def test_a_number_of_items_that_is_none_fails_the_state(driver: Driver) -> None:
+    """Before a Map Run begins, and as other numbers of a Map do."""
+    config: Json = {"InputType": "JSON", "MaxItemsPath": "$.max"}
+
+    arn = await driver.run(only(reading(config)), {"max": 1.5})
+
+    assert (await driver.story(arn))[2:] == ["3<2 ExecutionFailed"]
+    described = await driver.describe(arn)
+    assert described["error"] == "States.Runtime"
+    assert described["cause"].endswith(
+        'The MaxItemsPath field refers to value "1.5" which is not a valid integer: $.max'
+    )
 
 
 async def test_an_object_that_is_not_there_fails_the_run(driver: Driver, bucket: Any) -> None:
