@@ -6,7 +6,7 @@ its time is up. Either way it ends within two seconds.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from app.bounded_process import GaveUp
 from app.engine.expressions import jsonata_library
 from app.engine.expressions.costly import QUICK_S, Costly
 from app.engine.expressions.jsonata_library import QueryError, QueryTimeout, UndefinedResult
-from app.engine.expressions.jsonata_references import variables
+from app.engine.expressions.jsonata_references import members_of_states, variables
 from app.engine.expressions.jsonata_worker import SECONDS
 from app.engine.expressions.paths import Scope
 from app.engine.expressions.templates import (
@@ -41,6 +41,7 @@ class Query:
     text: str
     field: str  #: as AWS names it: ``Arguments/Payload``
     variables: tuple[str, ...]  #: those it reads
+    states: frozenset[str]  #: the members of ``$states`` that it names
     cheap: bool
 
     def evaluate(self, data: Json, scope: Scope) -> Json:
@@ -118,7 +119,7 @@ def compile_query(text: str, field: str, location: str) -> Query:
     except QueryError as exc:
         message = f"The JSONata expression '{inner}' is not valid: {exc.message}"
         raise InvalidTemplate(message, location) from exc
-    return Query(inner, field, variables(inner), cheap)
+    return Query(inner, field, variables(inner), members_of_states(inner), cheap)
 
 
 def compile_query_template(value: Json, field: str, location: str) -> Template:
@@ -147,6 +148,18 @@ def compile_query_template(value: Json, field: str, location: str) -> Template:
             else Constant(value)
         )
     return Constant(value)
+
+
+def queries_in(template: Template) -> Iterator[Query]:
+    """The expressions in a compiled template."""
+    if isinstance(template, Query):
+        yield template
+    elif isinstance(template, ArrayTemplate):
+        for item in template.items:
+            yield from queries_in(item)
+    elif isinstance(template, ObjectTemplate):
+        for _, member in template.members:
+            yield from queries_in(member)
 
 
 def _ask(text: str, bindings: Mapping[str, Json], seed: float) -> Json:

@@ -6,7 +6,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from app.engine.expressions.paths import InvalidPath, Path, compile_path, compile_reference_path
-from app.engine.expressions.queries import Query, compile_query, compile_query_template, is_query
+from app.engine.expressions.queries import (
+    Query,
+    compile_query,
+    compile_query_template,
+    is_query,
+    queries_in,
+)
 from app.engine.expressions.templates import (
     Expression,
     InvalidTemplate,
@@ -15,6 +21,7 @@ from app.engine.expressions.templates import (
     compile_template,
 )
 from app.engine.language.diagnostics import Report
+from app.engine.language.flow import Use
 from app.engine.language.resource import Resource
 from app.engine.language.states import whole
 from app.engine.language.timestamps import parse_timestamp
@@ -24,6 +31,7 @@ from app.strict_json import Json
 T = TypeVar("T")
 
 MAX_VARIABLE_CHARS = 80
+_OF_WORK = {Use.RESULT.value, Use.ERROR.value}
 NOT_RFC3339 = "String does not match RFC3339 timestamp"
 
 
@@ -173,20 +181,22 @@ class Fields:
             self.fault(message, name)
             return None
 
-    def template(self, name: str) -> Template | None:
-        """A payload template."""
+    def template(self, name: str, use: Use = Use.NONE) -> Template | None:
+        """A payload template; *use* is what its expressions see of the work."""
         if name not in self.values:
             return None
         try:
-            if self.jsonata:
-                return compile_query_template(self.values[name], name, self.at(name))
-            return compile_template(self.values[name], self.at(name))
+            if not self.jsonata:
+                return compile_template(self.values[name], self.at(name))
+            template = compile_query_template(self.values[name], name, self.at(name))
+            self._check_states(name, template, use)
+            return template
         except InvalidTemplate as exc:
             self.report.fault(exc.location, exc.message)
             return None
 
-    def assignment(self, name: str) -> Template | None:
-        """A payload template that names variables."""
+    def assignment(self, name: str, use: Use = Use.NONE) -> Template | None:
+        """A payload template that names variables; *use* as in `template`."""
         values = self.typed(name, dict, "Object")
         for key in values or ():
             variable = key if self.jsonata else key.removesuffix(".$")
@@ -194,7 +204,7 @@ class Fields:
                 self.fault(f"Invalid variable name: {variable}", name)
             elif variable == "states":
                 self.fault("The variable name 'states' is reserved", name)
-        return None if values is None else self.template(name)
+        return None if values is None else self.template(name, use)
 
     def query(self, name: str, field: str | None = None) -> Query | None:
         """A JSONata expression; None if the value is none, which is for others to read."""
@@ -202,10 +212,21 @@ class Fields:
         if not self.jsonata or not isinstance(value, str) or not is_query(value):
             return None
         try:
-            return compile_query(value, field or name, self.at(name))
+            query = compile_query(value, field or name, self.at(name))
+            self._check_states(name, query, Use.NONE)
+            return query
         except InvalidTemplate as exc:
             self.report.fault(exc.location, exc.message)
             return None
+
+    def _check_states(self, name: str, template: Template, use: Use) -> None:
+        """Report what AWS refuses in a definition: a result, or an error, where there is none.
+
+        Source: Developer Guide, "Reserved variable: $states".
+        """
+        named = {member for query in queries_in(template) for member in query.states}
+        for member in sorted(named & _OF_WORK - {use.value}):
+            self.fault(f"The variable '$states.{member}' is not accessible in this field", name)
 
     def expression(self, name: str) -> Expression | None:
         """A path or an intrinsic function."""

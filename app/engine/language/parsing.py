@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.engine.expressions.queries import is_query
-from app.engine.expressions.templates import Constant
+from app.engine.expressions.templates import Constant, Template
 from app.engine.failures import ALL
 from app.engine.language.choice import (
     OPERATORS,
@@ -88,11 +88,12 @@ _HANDLED = frozenset({"Retry", "Catch", "ResultSelector"}) | _WORK
 def _flow(fields: Fields, kind: "_Type") -> Flow:
     values = fields.values
     if fields.jsonata:
+        use = Use.RESULT if "Retry" in kind.fields else Use.NONE
         return QueryFlow(
             given=fields.template("Arguments"),
-            output=fields.template("Output"),
-            assign=fields.assignment("Assign"),
-            use=Use.RESULT if "Retry" in kind.fields else Use.NONE,
+            output=fields.template("Output", use),
+            assign=fields.assignment("Assign", use),
+            use=use,
         )
     return PathFlow(
         input_path=fields.unless_whole("InputPath", fields.path),
@@ -183,9 +184,10 @@ def _catchers(fields: Fields) -> Iterator[Catcher]:
 
 
 def _caught(entry: Fields) -> Flow:
-    assign = entry.assignment("Assign")
+    assign = entry.assignment("Assign", Use.ERROR)
     if entry.jsonata:
-        return QueryFlow(output=entry.template("Output"), assign=assign, use=Use.ERROR)
+        output = entry.template("Output", Use.ERROR)
+        return QueryFlow(output=output, assign=assign, use=Use.ERROR)
     return PathFlow(
         result_path=entry.unless_whole("ResultPath", entry.reference_path),
         drop_result=entry.values.get("ResultPath", "") is None,
@@ -255,8 +257,21 @@ def _task(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
         accepted=fields.rules.accepted,
         timeout=fields.path("TimeoutSecondsPath") or timeout_s,
         heartbeat=fields.path("HeartbeatSecondsPath") or heartbeat_s,
-        credentials=fields.template("Credentials"),
+        credentials=_credentials(fields),
     )
+
+
+def _credentials(fields: Fields) -> Template | None:
+    query = fields.query("Credentials")
+    given = fields.nested("Credentials") if query is None else None
+    if given is None:
+        return query
+    names = ("RoleArn",) if fields.jsonata else ("RoleArn", "RoleArn.$")
+    given.only(names)
+    if not any(name in given.values for name in names):
+        given.require("RoleArn")
+    given.text("RoleArn")
+    return fields.template("Credentials")
 
 
 _NO_RESOURCE = Resource("", Family.SERVICE, "", "")  # of a definition that is refused
