@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from app.engine.expressions import costly
 from app.engine.expressions.costly import Costly
 from app.engine.expressions.queries import _QUERIES
 from app.strict_json import Json
-from tests.engine.driving import NOON, Driver, invoked, only
+from tests.engine.driving import NOON, Driver, only
 from tests.processes import PATIENCE_S
 
+ECHO = "arn:aws:lambda:us-east-1:123456789012:function:echo"
 PASS: dict[str, Json] = {"Type": "Pass", "End": True}
 DATA: Json = {"word": "a" * 60, "list": list(range(400)), "tree": [[[[{}] * 12] * 12] * 12] * 12}
 ALL = "$states.input.list"
@@ -98,6 +100,24 @@ async def test_a_costly_condition_in_a_loop_is_asked_each_time(driver: Driver) -
     assert [event["id"] for event in await driver.events(arn)] == list(range(1, 11))
 
 
+async def test_more_costly_expressions_than_answers_are_kept_end_the_state(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked last is given up, instead of asking all of them again for ever."""
+    monkeypatch.setattr(costly, "KEPT_ANSWERS", 4)
+    monkeypatch.setattr(costly, "MOST_WAITED", 2)
+    asked = [f"$sum([1..{n}])" for n in range(8)]
+    for text in asked:
+        _QUERIES.note_slow(text)
+    output = {text: "{% " + text + " %}" for text in asked}
+
+    arn = await driver.run(only(PASS | {"QueryLanguage": "JSONata", "Output": output}))
+
+    described = await driver.describe(arn)
+    assert described["error"] == "States.QueryEvaluationError"
+    assert described["cause"].endswith("D1012: Expression evaluation timeout: 1.0 s")
+
+
 async def test_an_endless_loop_ends_with_its_history(driver: Driver) -> None:
     """25,000 events are the end; the others' turn comes between the slices."""
     loop = await start(driver, only({"Type": "Pass", "Next": "First"}), {}, "loop")
@@ -135,7 +155,7 @@ async def test_data_that_double_reach_the_limit(
     "state",
     [
         PASS,
-        invoked("echo"),
+        {"Type": "Task", "Resource": ECHO, "End": True},
         {"Type": "Parallel", "Branches": [{"StartAt": "P", "States": {"P": PASS}}], "End": True},
     ],
 )

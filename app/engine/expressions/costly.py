@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 QUICK_S = 0.05  #: how long the loop waits
 KEPT_ANSWERS = 256
+MOST_WAITED = 128  #: answers that one attempt waits for; all of them have to be kept until its end
 KEPT_SLOW = 4_096  #: expressions that are known not to be quick
 
 _may_defer = False
@@ -40,6 +41,10 @@ class Deferred(Exception):
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(_beside, self._costly.work_out, self._question)
 
+    def give_up(self) -> None:
+        """Have the answer be that there is none in time."""
+        self._costly.keep(self._question, GaveUp())
+
 
 @contextmanager
 def deferring() -> Iterator[None]:
@@ -53,12 +58,21 @@ def deferring() -> Iterator[None]:
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What *attempt* gives; it is made again when an answer that it lacked is there."""
+    """What *attempt* gives; it is made again when an answer that it lacked is there.
+
+    After `MOST_WAITED` answers whatever else it asks is given up: it would ask for the first of
+    them again, which are forgotten by then, and so for ever.
+    """
+    waited = 0
     while True:
         try:
             return await attempt()
         except Deferred as deferred:
-            await deferred.worked_out()
+            waited += 1
+            if waited <= MOST_WAITED:
+                await deferred.worked_out()
+            else:
+                deferred.give_up()
 
 
 async def evaluated(work: Callable[[], T]) -> T:
@@ -113,11 +127,15 @@ class Costly:
         """Get the answer, however long it takes, and keep it. Runs beside the loop."""
         if asked not in self._answers:
             try:
-                self._answers[asked] = self._patient.ask(orjson.loads(asked))
+                self.keep(asked, self._patient.ask(orjson.loads(asked)))
             except GaveUp as exc:
-                self._answers[asked] = exc
-            _forget_oldest(self._answers, KEPT_ANSWERS)
+                self.keep(asked, exc)
         self._quick.start()
+
+    def keep(self, asked: bytes, answer: Json) -> None:
+        """Remember an answer, or that there is none (`GaveUp`), for the next time it is asked."""
+        self._answers[asked] = answer
+        _forget_oldest(self._answers, KEPT_ANSWERS)
 
 
 def _given(answer: Json) -> Json:
