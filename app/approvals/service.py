@@ -309,7 +309,9 @@ class ApprovalService(Reading):
         approval_id = await self._store.newest_of_execution(execution_arn)
         if approval_id is None:
             sentence = "No approval is known that was minted with this execution_arn."
-            raise InvalidApprovalRequest(fields={"decision_of": sentence})
+            # State machines see the message only.
+            message = f"One field is wrong. decision_of: {sentence}"
+            raise InvalidApprovalRequest(message, fields={"decision_of": sentence})
         return approval_id
 
     async def _minted_before(self, approval_id: str, mint: MintBody) -> Minted:

@@ -622,9 +622,9 @@ async def test_a_confirmation_of_an_unknown_execution_is_refused(world: World) -
     with pytest.raises(InvalidApprovalRequest) as refusal:
         await world.service.notify({"to": ["a@example.com"], "decision_of": arn}, request_id="1")
 
-    assert dict(refusal.value.fields) == {
-        "decision_of": "No approval is known that was minted with this execution_arn."
-    }
+    sentence = "No approval is known that was minted with this execution_arn."
+    assert dict(refusal.value.fields) == {"decision_of": sentence}
+    assert refusal.value.message == f"One field is wrong. decision_of: {sentence}"
 
 
 async def test_the_lease_of_an_inline_delivery_is_longer_than_an_attempt(world: World) -> None:
