@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from app.aws_json import (
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 SECRET_FILE = "secret-keys"  # noqa: S105  # a file's name
 API_KEY_FILE = "api-key"
+
+#: with all pauses and attempts less than a click on Lambda may take
+_CONNECT_S, _READ_S = 1.0, 2.0
+_PAUSES_S = (0.1, 0.4)
+_TOO_MUCH = "ThrottlingException"
 
 
 def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS") -> tuple[str, ...]:
@@ -79,7 +85,13 @@ def _read_file(path: "str | Path") -> str:
 
 
 def _ask_aws(api: AwsApi, operation: str, asked: Json, variable: str) -> Json:
-    client = AwsJsonClient(api, region=find_region(), credentials=find_credentials())
+    client = AwsJsonClient(
+        api,
+        region=find_region(),
+        credentials=find_credentials(),
+        connect_s=_CONNECT_S,
+        read_s=_READ_S,
+    )
     try:
         return _patiently(client, operation, asked)
     except (AwsRefused, AwsSilent) as exc:
@@ -93,12 +105,14 @@ def _ask_aws(api: AwsApi, operation: str, asked: Json, variable: str) -> Json:
 
 
 def _patiently(client: AwsJsonClient, operation: str, asked: Json) -> Json:
-    """The answer, asked for once more when there was none, or a 5xx."""
-    try:
-        return client.call(operation, asked)
-    except AwsSilent:
-        return client.call(operation, asked)
-    except AwsRefused as refusal:
-        if refusal.status < 500:
-            raise
-        return client.call(operation, asked)
+    """The answer, asked for up to three times if there is none, a 5xx, or too much is asked."""
+    for pause_s in _PAUSES_S:
+        try:
+            return client.call(operation, asked)
+        except AwsRefused as refusal:
+            if refusal.status < 500 and refusal.code != _TOO_MUCH:
+                raise
+        except AwsSilent:
+            pass
+        time.sleep(pause_s)
+    return client.call(operation, asked)
