@@ -12,7 +12,7 @@ from starlette.requests import Request
 from app.aws_lambda.asgi import serve
 from app.aws_lambda.http_event import read_http_event
 from app.aws_lambda.parts import Invocations, Parts
-from app.errors import StartRefused, Unauthorized
+from app.errors import Unauthorized
 from app.web.application import application
 from app.web.approvals import ApprovalsApi
 from app.web.limits import Limits
@@ -24,11 +24,10 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """What API Gateway sends back for *event*.
 
     Raises:
-        StartRefused: it is no HTTP event, or the surroundings are not what they should be.
+        BadRequest: it is no HTTP event.
+        StartRefused: the surroundings are not what they should be.
     """
     request = read_http_event(event)
-    if request is None:
-        raise StartRefused("This function answers API Gateway's HTTP events (version 2.0).")
 
     async def answer(parts: Parts) -> dict[str, Any]:
         return await serve(Limits(_app(parts, request.path)), request)

@@ -3,8 +3,7 @@
 A look at the page reads two things, the secret keys and the approval, and imports nothing else. A
 decision imports the approval service, which is as it is on a server (`deciding.py`).
 
-Secret keys may be rotated while this environment lives: they are read again every few minutes, and
-for a link whose key is not known here (at most every few seconds: links are cheap to forge).
+Secret keys may be rotated while this environment lives (`rotation.py`).
 """
 
 import logging
@@ -27,6 +26,7 @@ from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.reading import ApprovalReader
 from app.approvals.store.dynamodb.table import open_table
 from app.aws_lambda.http_event import HttpRequest, http_result, read_http_event
+from app.aws_lambda.rotation import may_judge
 from app.clock import utc_now
 from app.errors import StartRefused, StoreError
 from app.logs import configure_logs
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-KEYS_LIVE_S = 300.0
-KEYS_REST_S = 3.0
 _PREFIX = "/d/"
 _TABLE = "dynamodb:"
 
@@ -53,10 +51,12 @@ class Clicks:
         self._current: _Current | None = None
 
     def handle(self, event: Any, _context: Any) -> dict[str, Any]:
-        """What API Gateway sends back for *event*."""
+        """What API Gateway sends back for *event*.
+
+        Raises:
+            BadRequest: it is no HTTP event.
+        """
         request = read_http_event(event)
-        if request is None:
-            raise StartRefused("This function answers API Gateway's HTTP events (version 2.0).")
         try:
             page = self._page(request)
         finally:
@@ -67,7 +67,7 @@ class Clicks:
     def _page(self, request: HttpRequest) -> Answer:
         link = request.path.removeprefix(_PREFIX)
         asked = PageRequest(request.method, link, request.headers, request.from_ip)
-        current = self._under_keys(link)
+        current = self._under_keys(link, request.body)
         if current is None:
             return self._problem("unavailable", asked)
         body = _Body(request.body)
@@ -94,16 +94,18 @@ class Clicks:
     def _problem(self, code: str, asked: PageRequest) -> Answer:
         return self._frame.problem(code, self._languages.reader(), wants_json=asked.wants_json)
 
-    def _under_keys(self, link: str) -> "_Current | None":
+    def _under_keys(self, link: str, form: bytes) -> "_Current | None":
         """The pages under the secret keys that are valid now; None if there are none."""
         current = self._current
-        if current is not None and current.may_judge(link):
+        if current and may_judge(current.ring, monotonic() - current.read_at, link, form):
             return current
         try:
             self._current = self._renewed()
         except StartRefused as exc:
-            # The keys of before are better than none.
+            # The keys of before are better than none, and nobody waits again for what fails.
             log.error("the secret keys cannot be read", extra={"why": exc.message})
+            if current is not None:
+                current.read_at = monotonic()
         return self._current
 
     def _renewed(self) -> "_Current":
@@ -133,12 +135,6 @@ class _Current:
     looking: DecisionPages
     read_at: float  #: on the monotonic clock
     deciding: DecisionPages | None = None  #: from the first decision on
-
-    def may_judge(self, link: str) -> bool:
-        """Whether these keys are young enough to tell what *link* is worth."""
-        key_id = link.rpartition(".")[0].rpartition(".")[2]
-        known = key_id in self.ring
-        return monotonic() - self.read_at < (KEYS_LIVE_S if known else KEYS_REST_S)
 
 
 class _Looking(Reading):

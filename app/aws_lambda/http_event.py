@@ -1,14 +1,18 @@
 """API Gateway's HTTP events (payload format 2.0) as requests, and answers as what it expects.
 
 Source: "Working with AWS Lambda proxy integrations for HTTP APIs". Header names are in lower case;
-headers that came twice are joined with commas, cookies are apart.
+headers that came twice are joined with commas, cookies are apart. Behind a domain of one's own the
+path has the base path of the domain's mapping in front, as in BaseUrl; it is taken away here.
 """
 
+import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+
+from app.errors import BadRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class HttpRequest:
     """One request."""
 
     method: str
-    raw_path: str  #: as it was sent
+    raw_path: str  #: as it was sent, below the base path
     query: str
     headers: Mapping[bytes, bytes]
     body: bytes
@@ -29,28 +33,52 @@ class HttpRequest:
         return unquote(self.raw_path)
 
 
-def read_http_event(event: Any) -> HttpRequest | None:
-    """The request in *event*; None if it is no HTTP event."""
-    context = event.get("requestContext") if isinstance(event, dict) else None
-    http = context.get("http") if isinstance(context, dict) else None
-    if not isinstance(http, dict) or event.get("version") != "2.0":
-        return None
+def read_http_event(event: Any) -> HttpRequest:
+    """The request in *event*.
+
+    Raises:
+        BadRequest: it is no HTTP event.
+    """
+    try:
+        if event["version"] == "2.0":
+            return _request(event, event["requestContext"])
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        # What has not the members of one is none. (ValueError: neither UTF-8 nor base64.)
+        raise BadRequest(_NO_EVENT) from exc
+    raise BadRequest(_NO_EVENT)
+
+
+_NO_EVENT = "This function answers HTTP events of API Gateway (payload format 2.0), and no others."
+
+
+def _request(event: Any, context: Any) -> HttpRequest:
     headers = {
-        name.lower().encode("latin-1", "replace"): value.encode("utf-8")
+        name.lower().encode("latin-1", "replace"): value.encode()
         for name, value in (event.get("headers") or {}).items()
     }
     if event.get("cookies"):
         headers[b"cookie"] = "; ".join(event["cookies"]).encode()
-    text = event.get("body") or ""
+    text = _text(event.get("body") or "")
     return HttpRequest(
-        method=http["method"],
-        raw_path=event["rawPath"],
-        query=event.get("rawQueryString") or "",
+        method=_text(context["http"]["method"]),
+        raw_path=_below_base_path(_text(event["rawPath"])),
+        query=_text(event.get("rawQueryString") or ""),
         headers=headers,
         body=b64decode(text) if event.get("isBase64Encoded") else text.encode(),
-        from_ip=http.get("sourceIp"),
+        from_ip=context["http"].get("sourceIp"),
         caller=_caller(context),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _below_base_path(path: str) -> str:
+    base = urlsplit(os.environ.get("SIGNOFF_BASE_URL", "")).path.rstrip("/")
+    return path.removeprefix(base) if path.startswith(f"{base}/") else path
 
 
 def http_result(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> dict[str, Any]:

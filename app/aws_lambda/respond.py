@@ -5,7 +5,6 @@ from typing import Any
 from app.approvals.compat.http import CallbackRequest, read_query
 from app.aws_lambda.http_event import http_result, read_http_event
 from app.aws_lambda.parts import Invocations, Parts
-from app.errors import StartRefused
 
 _invocations = Invocations()
 
@@ -14,24 +13,24 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """What API Gateway sends back for *event*.
 
     Raises:
-        StartRefused: it is no HTTP event, or the surroundings are not what they should be.
+        BadRequest: it is no HTTP event.
+        StartRefused: the surroundings are not what they should be.
     """
     request = read_http_event(event)
-    if request is None:
-        raise StartRefused("This function answers API Gateway's HTTP events (version 2.0).")
+
+    use = CallbackRequest(
+        method=request.method,
+        query=read_query(request.query),
+        headers={
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.headers.items()
+        },
+        body=request.body,
+        from_ip=request.from_ip,
+    )
 
     async def answer(parts: Parts) -> dict[str, Any]:
-        use = CallbackRequest(
-            method=request.method,
-            query=read_query(request.query),
-            headers={
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in request.headers.items()
-            },
-            body=request.body,
-            from_ip=request.from_ip,
-        )
         whole = await parts.callbacks.respond(use)
         return http_result(whole.status, whole.headers, whole.body)
 
-    return _invocations.run(answer, context)
+    return _invocations.run(answer, context, link=use.query.get("data", ""), form=use.body)

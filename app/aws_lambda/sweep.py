@@ -25,12 +25,14 @@ def handler(_event: Any, context: Any) -> Json:
     """Do what is due; what is still owed afterwards."""
 
     async def sweep(parts: Parts) -> Json:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(left_s(context) - SPARE_S, 0)):
-                await _rounds(parts, context)
-        backlog = await parts.store.backlog()
-        told = figures(backlog, context.function_name)
-        sys.stdout.write(dumps(told).decode() + "\n")
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(left_s(context) - SPARE_S, 0)):
+                    await _rounds(parts, context)
+        finally:
+            # Of a sweep that fails (no way out for mails) the alarms want to know them too.
+            told = figures(await parts.store.backlog(), context.function_name)
+            sys.stdout.write(dumps(told).decode() + "\n")
         return {name: told[name] for name in METRICS}
 
     return _invocations.run(sweep, context)

@@ -2,13 +2,18 @@
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import Message
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from app.strict_json import Json, dumps, loads
+from tests.aws.functions import Function
 from tests.aws.intrinsics import ACCOUNT, REGION
 from tests.aws.stack import BASE_URL, Response, Stack
 from tests.aws.tools import REPOSITORY
@@ -103,3 +108,25 @@ def time_passes(stack: Stack) -> None:
                 UpdateExpression="SET due_at = :now",
                 ExpressionAttributeValues={":now": {"N": str(int(time.time() * 1000))}},
             )
+
+
+@contextmanager
+def changed(stack: Stack, name: str, **variables: str) -> Iterator[Function]:
+    """A function with other variables, in an environment of its own."""
+    function = stack.functions[name]
+    before = function.variables
+    function.stop()
+    function.variables = {**before, **variables}
+    try:
+        yield function
+    finally:
+        function.stop()
+        function.variables = before
+
+
+def zipped_bytes(directory: Path) -> int:
+    """The size of *directory* as `sam package` uploads it."""
+    with ZipFile(directory.parent / f"{directory.name}.zip", "w", ZIP_DEFLATED) as archive:
+        for path in directory.rglob("*"):
+            archive.write(path, path.relative_to(directory))
+    return Path(archive.filename or "").stat().st_size

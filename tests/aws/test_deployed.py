@@ -7,10 +7,8 @@ Step Functions is the bundled engine; the functions are what `sam build` made.
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
-from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from httpx import HTTPError
@@ -19,6 +17,7 @@ from app.strict_json import Json, dumps, loads
 from tests.aws.acting import (
     FORM,
     FUNCTION_ARN,
+    changed,
     decide,
     links,
     mail,
@@ -30,9 +29,10 @@ from tests.aws.acting import (
     status,
     time_passes,
     waiting_task,
+    zipped_bytes,
 )
 from tests.aws.cloud import Fault
-from tests.aws.functions import Function, FunctionError
+from tests.aws.functions import FunctionError
 from tests.aws.stack import CALLER, Stack
 from tests.aws.tools import REPOSITORY, needs_tools
 from tests.processes import wait_for
@@ -48,20 +48,6 @@ def calm(stack: Stack) -> Iterator[None]:
     """No fault is left over, and no environment that a test has changed."""
     yield
     stack.cloud.faults.clear()
-
-
-@contextmanager
-def changed(stack: Stack, name: str, **variables: str) -> Iterator[Function]:
-    """A function with other variables, in an environment of its own."""
-    function = stack.functions[name]
-    before = function.variables
-    function.stop()
-    function.variables = {**before, **variables}
-    try:
-        yield function
-    finally:
-        function.stop()
-        function.variables = before
 
 
 @pytest.fixture
@@ -439,6 +425,43 @@ def test_keys_are_rotated_without_a_deployment(stack: Stack) -> None:
     wait_for(lambda: stack.request("GET", new).status == 200)
 
 
+def test_a_callback_url_under_a_new_key_works_at_once(stack: Stack) -> None:
+    """Warm environments look for the key that they do not know."""
+    actions = [{"name": "approve", "type": "success", "output": {"ok": True}}]
+    call = {"token": "token-of-a-rotated-callback", "actions": actions}
+    assert stack.request("GET", "/respond").status == 400  # there is a warm environment
+    client = stack.client("secretsmanager")
+    keys = client.get_secret_value(SecretId=stack.names["SecretKeys"])["SecretString"]
+    newer = "c6e2a1d3" + keys[8:64][::-1]
+    client.put_secret_value(SecretId=stack.names["SecretKeys"], SecretString=f"{newer},{keys}")
+    stack.functions["SignoffFunction"].stop()
+
+    urls = stack.functions["SignoffFunction"].invoke(call)["urls"]
+
+    query, browser = urlsplit(urls["approve"]).query, {"accept": "text/html"}
+    wait_for(
+        lambda: stack.request("GET", "/respond", query=query, headers=browser).status == 200, 20
+    )
+
+
+def test_mails_without_a_way_out_fail_the_sweeper_and_no_mint(stack: Stack) -> None:
+    """What was asked for is stored; the alarms get their figures, and one of them rings."""
+    nowhere = {"SIGNOFF_CHANNEL": "smtp", "SIGNOFF_SMTP_URL": "file:/nowhere/smtp"}
+    with changed(stack, "SignoffFunction", **nowhere):
+        assert minted(stack, "token-without-a-way-out")["state"] == "PENDING"
+
+    before = stack.functions["SweepFunction"].logs().count('"Namespace":"Signoff"')
+    with (
+        changed(stack, "SweepFunction", **nowhere) as sweeper,
+        pytest.raises(FunctionError) as lost,
+    ):
+        sweeper.invoke({})
+
+    assert lost.value.type == "StartRefused"
+    assert sweeper.logs().count('"Namespace":"Signoff"') == before + 1
+    assert stack.functions["SweepFunction"].invoke({})["QueuedMails"] == 0
+
+
 def test_what_is_built_is_small_and_ready(artifacts: Path, tmp_path: Path) -> None:
     """Below 3 and 10 MB zipped; bytecode that stays valid; no tests, no engine, no source maps."""
     sizes = {name: zipped_bytes(artifacts / name) for name in ("ClickFunction", "ApiFunction")}
@@ -488,11 +511,3 @@ def test_each_function_has_the_rights_that_it_uses_and_no_more(stack: Stack) -> 
     spare = {name: rights.granted - rights.used for name, rights in stack.cloud.rights.items()}
 
     assert {name: rights - UNUSED for name, rights in spare.items() if rights - UNUSED} == {}
-
-
-def zipped_bytes(directory: Path) -> int:
-    """The size of *directory* as `sam package` uploads it."""
-    with ZipFile(directory.parent / f"{directory.name}.zip", "w", ZIP_DEFLATED) as archive:
-        for path in directory.rglob("*"):
-            archive.write(path, path.relative_to(directory))
-    return Path(archive.filename or "").stat().st_size

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.aws_lambda.http_event import http_result, read_http_event
+from app.errors import BadRequest
 from app.templating import environment
 from tests.aws.tools import REPOSITORY
 from tools.lambda_package import PAGES, CannotBuild, compile_templates, imported
@@ -115,7 +116,7 @@ def test_the_click_function_imports_no_more_than_it_needs() -> None:
 
 
 def test_http_events_come_in_and_go_out_whole() -> None:
-    """Cookies, bodies in base64, headers that come twice; what is no HTTP event is none."""
+    """Cookies, bodies in base64, headers that come twice."""
     event = {
         "version": "2.0",
         "rawPath": "/d/a%2Eb",
@@ -129,13 +130,9 @@ def test_http_events_come_in_and_go_out_whole() -> None:
 
     request = read_http_event(event)
 
-    assert request is not None
     assert (request.method, request.path, request.body) == ("POST", "/d/a.b", b"\xff")
     assert request.headers == {b"content-type": b"text/plain", b"cookie": b"a=1; b=2"}
     assert (request.from_ip, request.caller) == ("192.0.2.1", None)
-    others: list[Any] = [{}, [], "x", None, {"version": "1.0"}, {"requestContext": None}]
-    for other in others:
-        assert read_http_event(other) is None
     headers = [(b"Set-Cookie", b"a=1"), (b"x", b"1"), (b"x", b"2"), (b"content-length", b"1")]
     assert http_result(200, headers, b"\xff") == {
         "statusCode": 200,
@@ -144,3 +141,59 @@ def test_http_events_come_in_and_go_out_whole() -> None:
         "isBase64Encoded": True,
         "cookies": ["a=1"],
     }
+
+
+EVENT: dict[str, Any] = {
+    "version": "2.0",
+    "rawPath": "/d/a",
+    "headers": {"host": "signoff.example.com"},
+    "requestContext": {"http": {"method": "POST"}},
+}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *({}, [], "x", None, 3, True),
+        {name: value for name, value in EVENT.items() if name != "version"},
+        {name: value for name, value in EVENT.items() if name != "rawPath"},
+        {**EVENT, "version": "1.0"},
+        {**EVENT, "requestContext": None},
+        {**EVENT, "requestContext": {"http": {}}},
+        {**EVENT, "requestContext": {"http": {"method": 3}}},
+        {**EVENT, "rawPath": None},
+        {**EVENT, "rawQueryString": 3},
+        {**EVENT, "headers": ["host"]},
+        {**EVENT, "headers": {"host": None}},
+        {**EVENT, "headers": {"host": "\ud800"}},
+        {**EVENT, "cookies": [None]},
+        {**EVENT, "body": 3},
+        {**EVENT, "body": "\ud800"},
+        {**EVENT, "body": "\u00e9", "isBase64Encoded": True},
+        {**EVENT, "body": "abc", "isBase64Encoded": True},
+    ],
+)
+def test_what_is_no_http_event_is_refused_in_a_sentence(event: Any) -> None:
+    """Whoever invokes a function behind the API by hand is told what it is for."""
+    with pytest.raises(BadRequest, match="answers HTTP events of API Gateway"):
+        read_http_event(event)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "sent", "path"),
+    [
+        ("https://example.com", "/d/a", "/d/a"),
+        ("https://example.com/", "/d/a", "/d/a"),
+        ("https://example.com/approve/it/", "/approve/it/d/a", "/d/a"),
+        ("https://example.com/approve", "/d/a", "/d/a"),
+        ("https://example.com/d", "/d/d/a", "/d/a"),
+        ("https://example.com/approve", "/approves/d/a", "/approves/d/a"),
+    ],
+)
+def test_the_base_path_of_a_domain_is_no_part_of_the_path(
+    base_url: str, sent: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """API Gateway leaves it there when a mapping of a domain of one's own has one."""
+    monkeypatch.setenv("SIGNOFF_BASE_URL", base_url)
+
+    assert read_http_event({**EVENT, "rawPath": sent}).path == path

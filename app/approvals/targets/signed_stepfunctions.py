@@ -24,6 +24,7 @@ class SignedStepFunctionsTarget:
 
     def close(self) -> None:
         """Hang up."""
+        self._run.close()
         self._client.close()
 
     async def succeed(self, token: str, output: str) -> None:
