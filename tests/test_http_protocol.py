@@ -1,6 +1,7 @@
 """Clients that are slow, or never end, are not waited for."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -56,9 +57,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def talk(port: int, *parts: bytes) -> bytes:
     """All that the server says to *parts*, until it hangs up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for part in parts:
-        writer.write(part)
+    # All is sent before the server's loop runs: its clock begins when they are there.
+    line = socket.create_connection(("127.0.0.1", port))
+    line.sendall(b"".join(parts))
+    line.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=line)
     answer = await reader.read()
     writer.close()
     return answer

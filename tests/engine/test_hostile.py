@@ -8,6 +8,7 @@ import pytest
 
 from app.engine.expressions import costly
 from app.engine.expressions.costly import Costly
+from app.engine.expressions.paths import _SEARCHES
 from app.engine.expressions.queries import _QUERIES
 from app.strict_json import Json
 from tests.engine.driving import NOON, Driver, only
@@ -49,8 +50,10 @@ def _text(value: Json) -> str:
 
 @pytest.fixture
 def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """What is worked out beside the loop takes at least until this is set."""
+    """What is worked out beside the loop takes at least until this is set; nothing is known yet."""
     go_on, work_out = threading.Event(), Costly.work_out
+    for costly in (_QUERIES, _SEARCHES):
+        monkeypatch.setattr(costly, "_answers", {})
 
     def later(costly: Costly, asked: bytes) -> None:
         go_on.wait(PATIENCE_S)
