@@ -52,12 +52,12 @@ def _text(value: Json) -> str:
 def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """What is worked out beside the loop takes at least until this is set; nothing is known yet."""
     go_on, work_out = threading.Event(), Costly.work_out
-    for costly in (_QUERIES, _SEARCHES):
-        monkeypatch.setattr(costly, "_answers", {})
+    for questions in (_QUERIES, _SEARCHES):
+        monkeypatch.setattr(questions, "_answers", {})
 
-    def later(costly: Costly, asked: bytes) -> None:
+    def later(questions: Costly, asked: bytes) -> None:
         go_on.wait(PATIENCE_S)
-        work_out(costly, asked)
+        work_out(questions, asked)
 
     monkeypatch.setattr(Costly, "work_out", later)
     yield go_on
