@@ -57,5 +57,7 @@ def _route(scope: Scope) -> str:
     if "endpoint" not in scope:
         return "unrouted"
     for name, value in scope["path_params"].items():
-        path = path.replace(str(value), f"{{{name}}}")
+        if value:
+            # The last such part: what a route has before it may read the same ("/d/d").
+            path = f"{{{name}}}".join(path.rsplit(str(value), 1))
     return path

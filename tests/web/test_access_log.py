@@ -35,7 +35,7 @@ async def page(request: Request) -> Response:
 def logged() -> tuple[AccessLog, io.StringIO, Counts]:
     """An application behind the log, what it writes and what it counts."""
     stream, counts = io.StringIO(), Counts()
-    app = Starlette(routes=[Route("/d/{link}", page)])
+    app = Starlette(routes=[Route("/d/{link:path}", page)])
     return AccessLog(app, counts, LogLines(stream)), stream, counts
 
 
@@ -68,6 +68,21 @@ async def test_a_link_is_shown_as_its_route() -> None:
     }
     assert "signature" not in stream.getvalue() and "decision" not in stream.getvalue()
     assert counts.seen == [("http_requests", {"route": "/d/{link}", "status": "200"})]
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [("/d/", "/d/"), ("/d/d", "/d/{link}"), ("/d//d", "/d/{link}"), ("/d/a/b", "/d/{link}")],
+)
+async def test_a_link_that_reads_like_its_route_is_shown_as_its_route(
+    path: str, route: str
+) -> None:
+    """Whoever makes up addresses makes up no routes for the metrics."""
+    app, _, counts = logged()
+
+    await get(app, path)
+
+    assert counts.seen == [("http_requests", {"route": route, "status": "200"})]
 
 
 @pytest.mark.parametrize("path", ["/D/abc.0.0.key.signature", "/x/d/abc.0.0.key.signature"])
