@@ -4,10 +4,16 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from app.errors import SignoffError
-from app.web.errors import on_http_exception, on_signoff_error, on_unexpected
+from app.web.errors import (
+    on_client_gone,
+    on_http_exception,
+    on_signoff_error,
+    on_unexpected,
+)
 
 
 def application(routers: Iterable[APIRouter], routes: Iterable[BaseRoute] = ()) -> FastAPI:
@@ -19,5 +25,6 @@ def application(routers: Iterable[APIRouter], routes: Iterable[BaseRoute] = ()) 
     app.router.routes.extend(routes)
     app.add_exception_handler(SignoffError, on_signoff_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(ClientDisconnect, on_client_gone)
     app.add_exception_handler(Exception, on_unexpected)
     return app

@@ -92,6 +92,11 @@ async def on_http_exception(_request: Request, exc: Exception) -> Response:
     )
 
 
+async def on_client_gone(_request: Request, _exc: Exception) -> Response:
+    """The client went away before its body was complete: nobody is there to be answered."""
+    return Response(status_code=400)
+
+
 async def on_unexpected(_request: Request, exc: Exception) -> Response:
     """A fault of ours: logged once with its places, answered without them."""
     log.error("unexpected error", exc_info=exc)
