@@ -1,5 +1,6 @@
 """Real `signoff` processes for tests: started, asked over HTTP, killed, started again."""
 
+import atexit
 import os
 import signal
 import socket
@@ -59,6 +60,9 @@ class SignoffProcess:
     api_key: str = field(default_factory=new_api_key)
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        atexit.register(self.kill)  # for a test that failed before it could
 
     def start(self) -> "SignoffProcess":
         """Start it and wait until it answers."""
