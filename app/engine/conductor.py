@@ -23,10 +23,10 @@ from app.engine.executions import Executions
 from app.engine.expressions.costly import Deferred, deferring, patiently
 from app.engine.language.states import Task
 from app.engine.logs.cursors import LogCursors
+from app.engine.loops import PAUSE_S, keep_on, rest, rest_s
 from app.engine.parents import remove_parent, wake_parent, wake_parents
 from app.engine.rehearsal import MockedResource, count_call
 from app.engine.resources import Resources
-from app.engine.resting import rest, rest_s
 from app.engine.state_machines.machines import Machines, Revision
 from app.engine.steps.execution import (
     Dispatch,
@@ -60,7 +60,6 @@ from app.sqlite import Database, Work
 log = logging.getLogger(__name__)
 
 DUE_AT_ONCE = 256  #: how many due frames are served together
-PAUSE_S = 1.0  #: after the store refused, or a fault of ours
 
 _DUE = "SELECT key FROM frames WHERE due_ms IS NOT NULL AND due_ms <= ? ORDER BY due_ms LIMIT ?"
 _NEXT_DUE = "SELECT min(due_ms) FROM frames WHERE due_ms IS NOT NULL"
@@ -129,7 +128,7 @@ class Conductor:
         await self._database.write(wake_parents)
         self._dispatcher.recover()
         self._cancelling.go()
-        self._loop = asyncio.get_running_loop().create_task(self._serve())
+        self._loop = asyncio.get_running_loop().create_task(keep_on(self._serve, "due"))
 
     async def stop(self) -> None:
         """Stop serving and calling. What waits, waits in the database."""
@@ -319,18 +318,9 @@ class Conductor:
     # What is due
 
     async def _serve(self) -> None:
-        while True:
-            try:
-                while await self.serve_due():
-                    pass
-                await self._rest()
-            except StoreError:
-                log.warning("the store refused; what is due waits")
-                await asyncio.sleep(PAUSE_S)
-            except Exception:
-                # One that cannot even be ended must not hold up what all others wait for.
-                log.exception("what is due could not be served")
-                await asyncio.sleep(PAUSE_S)
+        while await self.serve_due():
+            pass
+        await self._rest()
 
     async def serve_due(self) -> int:
         """Serve what is due by now, or some of it; how many frames that were."""

@@ -9,16 +9,13 @@ the freed pages again; the file does not shrink by itself.
 """
 
 import asyncio
-import logging
 import sqlite3
 from time import perf_counter
 
 from app.clock import Clock, to_ms
+from app.engine.loops import keep_on
 from app.engine.store import RUNNING, key_of
-from app.errors import StoreError
 from app.sqlite import Database
-
-log = logging.getLogger(__name__)
 
 DEFAULT_S = 90 * 86_400  #: as AWS
 EVERY_S = (1.0, 600.0)  #: between two looks: a sixtieth of what is kept, within these
@@ -69,7 +66,7 @@ class Retention:
 
     def start(self) -> None:
         """Look now, and from time to time."""
-        self._loop = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop().create_task(keep_on(self._look, "retention"))
 
     async def stop(self) -> None:
         """Look no more. What is begun goes on after the next start."""
@@ -83,16 +80,9 @@ class Retention:
         while await self._database.write(lambda connection: trim_some(connection, before_ms)):
             await asyncio.sleep(pause_s)
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.trim(PAUSE_S)
-            except StoreError:
-                log.warning("the store refused; closed executions stay for now")
-            except Exception:
-                # Whatever it is must not end the removal of all that closes later.
-                log.exception("closed executions could not be removed")
-            await asyncio.sleep(self._every_s)
+    async def _look(self) -> None:
+        await self.trim(PAUSE_S)
+        await asyncio.sleep(self._every_s)
 
 
 def trim_some(connection: sqlite3.Connection, before_ms: int) -> bool:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.engine import conductor
+from app.engine import loops
 from app.engine.state_machines.machines import Revision
 from app.engine.steps.execution import Transition
 from tests.engine.driving import Driver, invoked, only
@@ -70,7 +70,7 @@ async def test_the_loop_outlives_an_execution_that_cannot_be_read(
     driver: Driver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is due is looked at again, and served as soon as it can be."""
-    monkeypatch.setattr(conductor, "PAUSE_S", 0.01)  # a second is for people
+    monkeypatch.setattr(loops, "PAUSE_S", 0.01)  # a second is for people
     arn = await driver.run(only(WAIT))
     await driver.database.write(lambda c: c.execute("UPDATE executions SET revision = -revision"))
     driver.clock.now += timedelta(seconds=5)
@@ -83,4 +83,4 @@ async def test_the_loop_outlives_an_execution_that_cannot_be_read(
         await asyncio.sleep(0)
 
     assert await driver.status(arn) == "SUCCEEDED"
-    assert "what is due could not be served" in {record.message for record in caplog.records}
+    assert "a loop stumbled" in {record.message for record in caplog.records}

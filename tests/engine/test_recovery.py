@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import resting
+from app.engine import loops
 from app.engine.dispatch import AT_HAND, IN_FLIGHT
 from app.engine.store import FILE
 from app.errors import StartRefused, TaskTimedOut
@@ -50,7 +50,7 @@ async def test_a_clock_that_is_set_is_noticed(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What became due by it is served soon, though the rest had been meant to be longer."""
-    monkeypatch.setattr(resting, "LONGEST_REST_S", 0.01)  # ten seconds are for engines at work
+    monkeypatch.setattr(loops, "LONGEST_REST_S", 0.01)  # ten seconds are for engines at work
     arn = await driver.run(only({"Type": "Wait", "Seconds": 3_000, "End": True}))
     while not driver.engine._conductor._rests_until_ms:
         await asyncio.sleep(0)

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from app.clock import Clock, to_ms
 from app.engine.events import Destination, OwedEvent, Refusals
 from app.engine.events.log import PutOff, StatusChanges
-from app.engine.resting import rest, rest_s
-from app.errors import StoreError
+from app.engine.loops import keep_on, rest, rest_s
 from app.metrics import Meter
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class EventDelivery:
     def start(self) -> None:
         """Begin to deliver."""
         name = f"events to {self.destination.name}"
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
+        self._task = asyncio.get_running_loop().create_task(keep_on(self._serve, name), name=name)
 
     async def stop(self) -> None:
         """Deliver no more. What is under way stays owed."""
@@ -103,20 +102,11 @@ class EventDelivery:
         else:
             log.warning("an event was not delivered yet", extra=extra)
 
-    async def _run(self) -> None:
-        while True:
-            tick = self._changes.tick
-            try:
-                delivered = await self.deliver_due()
-                if self._pause_s:
-                    await asyncio.sleep(self._pause_s * self._uniform(0.8, 1.2))
-                elif not delivered:
-                    due_ms = self._changes.next_due_ms(self.destination.number)
-                    await rest(rest_s(due_ms, self._clock()), tick)
-            except StoreError:
-                log.warning("the store refused; events wait")
-                await asyncio.sleep(PAUSE_S)
-            except Exception:
-                # Whatever it is must not end the delivery of all that comes later.
-                log.exception("the delivery of events stumbled")
-                await asyncio.sleep(PAUSE_S)
+    async def _serve(self) -> None:
+        tick = self._changes.tick
+        delivered = await self.deliver_due()
+        if self._pause_s:
+            await asyncio.sleep(self._pause_s * self._uniform(0.8, 1.2))
+        elif not delivered:
+            due_ms = self._changes.next_due_ms(self.destination.number)
+            await rest(rest_s(due_ms, self._clock()), tick)

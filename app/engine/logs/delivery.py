@@ -17,12 +17,11 @@ from app.engine.logs.cloudwatch import CloudWatchLogs
 from app.engine.logs.configuration import Logging, LogGroup
 from app.engine.logs.cursors import Cursor, LogCursors
 from app.engine.logs.lines import Line, lines
+from app.engine.loops import keep_on, rest, rest_s
 from app.engine.own_calls import CallFailed
-from app.engine.resting import rest, rest_s
 from app.engine.state_machines.machines import Machines
 from app.engine.steps.execution import Event, Execution
 from app.engine.store import load_execution
-from app.errors import StoreError
 from app.metrics import Meter
 from app.sqlite import Database
 
@@ -32,7 +31,6 @@ RETRY_FOR_MS = 3 * 86_400_000  #: then events are given up; CloudWatch refuses o
 BACKOFF_MS, BACKOFF_MAX_MS = 2_000, 900_000
 AT_ONCE = 64  #: executions
 GATHER_S = 0.25  #: what comes soon after goes into the same request
-PAUSE_S = 1.0  #: after the store refused
 LAST_S = 3.0  #: for what Express executions left, when the engine stops
 MAX_WAITING = 10_000  #: lines of Express executions; more are dropped, and counted
 
@@ -76,7 +74,7 @@ class LogDelivery:
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="log delivery")
+        self._task = asyncio.get_running_loop().create_task(keep_on(self._serve, "logs"))
 
     async def stop(self) -> None:
         """Write what Express executions left, and no more. The rest stays owed."""
@@ -180,19 +178,10 @@ class LogDelivery:
                 log.warning("log lines were lost", extra={"lines": len(some), "why": exc.code})
                 self._meter.count("log_deliveries_lost")
 
-    async def _run(self) -> None:
-        while True:
-            self._tick.clear()
-            try:
-                if not await self.deliver_due():
-                    await self._rest()
-            except StoreError:
-                log.warning("the store refused; log lines wait")
-                await asyncio.sleep(PAUSE_S)
-            except Exception:
-                # Executions go on, whatever happens to their logs.
-                log.exception("the log delivery stumbled")
-                await asyncio.sleep(PAUSE_S)
+    async def _serve(self) -> None:
+        self._tick.clear()
+        if not await self.deliver_due():
+            await self._rest()
 
     async def _rest(self) -> None:
         await rest(rest_s(self._cursors.next_due_ms(), self._clock()), self._tick)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.events import delivery, log
+from app.engine import loops
+from app.engine.events import log
 from app.engine.events.log import EventBacklog
 from app.errors import StoreUnavailable
 from tests.engine.events.recording import Recorder, Shelf
@@ -117,7 +118,7 @@ async def test_the_delivery_outlives_a_store_that_cannot_be_read(
     recorder: Recorder, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks again after a pause, whatever it was doing."""
-    monkeypatch.setattr(delivery, "PAUSE_S", 0.01)  # a second is for people
+    monkeypatch.setattr(loops, "PAUSE_S", 0.01)  # a second is for people
     next_due_ms, asked = recorder.changes.next_due_ms, asyncio.Event()
 
     def unreadable(destination: int) -> int | None:
