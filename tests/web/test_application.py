@@ -25,7 +25,7 @@ async def test_a_request_that_was_cut_short_is_no_fault_of_ours(
     router = APIRouter()
     router.add_api_route("/of-a-router", taken, methods=["POST"])
     app = application([router], [Route("/of-its-own", taken, methods=["POST"])])
-    pieces = [
+    pieces: list[MutableMapping[str, Any]] = [
         {"type": "http.request", "body": b"{", "more_body": True},
         {"type": "http.disconnect"},
     ]
