@@ -121,8 +121,14 @@ def _explained(exc: JException) -> str:
     told = (exc.get_expected(),) if code == "D1002" else (exc.get_current(), exc.get_expected())
     last = _PLURALS.get(exc.extra, exc.extra) if code == "T0412" else exc.extra
     values = iter((*told, last))
-    text = _PLACE.sub(lambda _: _shown(next(values, None)), template.replace("Object", "function"))
+    template = template.replace("Object", "function")
+    text = _PLACE.sub(lambda place: _filled(place[0], next(values, None)), template)
     return _text(f"{code}: {text}")
+
+
+def _filled(place: str, value: Any) -> str:
+    """What stands in a place: JSON, or in three braces the bare value."""
+    return str(value) if place.startswith("{{{") else _shown(value)
 
 
 _PLURALS = {"a": "arrays", "b": "booleans", "f": "functions"}
@@ -130,7 +136,7 @@ _PLURALS |= {"n": "numbers", "o": "objects", "s": "strings"}
 _CODES: Mapping[str, str] = {
     JException.error_codes[code].replace("Object", "function"): code for code in ("D3010", "D3011")
 }
-_PLACE = re.compile(r"\{\{\w+\}\}")
+_PLACE = re.compile(r"\{?\{\{\w+\}\}\}?")
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,7 @@ from app.engine.language.distributed_map import (
     ResultWriter,
 )
 from app.engine.language.fields import Fields
-from app.engine.language.iteration import Map
+from app.engine.language.iteration import Countable, Map
 from app.engine.language.resource import parse_resource
 from app.engine.language.states import MAX_SECONDS, State
 from app.engine.payload import MAX_BYTES
@@ -73,7 +73,7 @@ def read_map(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) ->
         processor.rules = replace(processor.rules, express=True)
     shared |= {
         "start_at": (read_branch(processor) if processor else None) or "",
-        "items": _items(fields),
+        "items": _items(fields, Map.countable if kind is None else DistributedMap.countable),
         "items_path": fields.unless_whole("ItemsPath", fields.path),
         "item_selector": fields.template("ItemSelector") or fields.template("Parameters"),
         "max_concurrency": fields.path("MaxConcurrencyPath")
@@ -102,10 +102,10 @@ def _execution_type(processor: Fields) -> str | None:
     return kind or STANDARD
 
 
-def _items(fields: Fields) -> Template | None:
+def _items(fields: Fields, countable: Countable) -> Template | None:
     items = fields.template("Items")
     literal = fields.values.get("Items", [])
-    if not isinstance(items, Query) and not isinstance(literal, list):
+    if not isinstance(items, Query) and not isinstance(literal, countable):
         fields.fault("Expected value of type Array", "Items")
     return items
 

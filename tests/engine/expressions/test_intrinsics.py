@@ -49,6 +49,8 @@ def evaluated(text: str, data: Json = None) -> Json:
         ("States.ArrayUnique(States.Array(1, 2, 1, 'a', 'a'))", [1, 2, "a"]),
         ("States.Base64Encode('Data to encode')", "RGF0YSB0byBlbmNvZGU="),
         ("States.Base64Decode('RGF0YSB0byBlbmNvZGU=')", "Data to encode"),
+        ("States.Base64Decode('RGF0YSB0byBlbmNvZGU')", "Data to encode"),
+        ("States.Base64Decode('/w==')", "\ufffd"),
         ("States.Hash('input data', 'MD5')", "812f45842bc6d66ee14572ce20db8e86"),
         ("States.Hash('input data', 'SHA-1')", "aaff4a450a104cd177d28d18d74485e8cae074b7"),
         ("States.MathAdd(1.49, 1.5)", 3),

@@ -72,6 +72,11 @@ FAILURES = [
     ("$nothing", "returned nothing (undefined)."),
     ("$states.input.b", "returned nothing (undefined)."),
     ("$nope(1)", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
+    (
+        "sum(1)",
+        "threw an error during evaluation. T1005: Attempted to invoke a non-function. "
+        "Did you mean $sum?",
+    ),
     ("$eval('1')", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
     ("1 / 0", "threw an error during evaluation. D1001: Number out of range: null"),
     (

@@ -438,6 +438,14 @@ async def test_jsonata_fields(driver: Driver) -> None:
     assert (run["toleratedFailureCount"], run["toleratedFailurePercentage"]) == (1, 99.5)
 
 
+async def test_items_may_be_the_members_of_an_object(driver: Driver) -> None:
+    """Written in the definition, with expressions among them, as well as computed."""
+    state = distributed(Items={"a": 1, "b": "{% $states.input.n %}"})
+    arn = await driver.run({"QueryLanguage": "JSONata", **only(state)}, {"n": 3})
+
+    assert await driver.output(arn) == [{"Key": "a", "Value": 1}, {"Key": "b", "Value": 3}]
+
+
 # Stopping
 
 
