@@ -57,27 +57,26 @@ def _member(name: str) -> Callable[[Json], Json]:
     return lambda described: described.get(name, {})
 
 
-def _simple(
-    describe: str,
-    key: str,
-    at: str,
-    status: str,
-    succeeded: str,
-    failed: str,
-    cancel: str | None,
-) -> Job:
-    """A job that one name tells from all others.
+def _by_name(operation: str) -> Callable[[Json], Request]:
+    """An operation whose parameters are the job's name."""
+    return lambda name: (operation, name)
 
-    *key* is that name's member, *at* where the description has the job (empty: everywhere).
-    """
-    inside: Callable[[Any], Any] = _member(at) if at else (lambda described: described)
+
+def _answered(*members: str) -> Callable[[Any, Mapping[str, Json]], dict[str, Json]]:
+    """A name made of members of the answer to the start."""
+    return lambda answer, _given: {member: answer[member] for member in members}
+
+
+def _sagemaker(kind: str) -> Job:
+    """A job of SageMaker, whose operations and members are all named after its *kind*."""
+    key = f"{kind}Name"
     return Job(
-        name=lambda answer, given: {key: answer.get(key) or given.get(key)},
-        describe=lambda name: (describe, name),
-        status=lambda described: inside(described).get(status),
-        succeeded=frozenset(succeeded.split()),
-        failed=frozenset(failed.split()),
-        cancel=None if cancel is None else (lambda name: (cancel, name)),
+        name=lambda _answer, given: {key: given.get(key)},
+        describe=_by_name(f"Describe{kind}"),
+        status=lambda described: described.get(f"{kind}Status"),
+        succeeded=frozenset({"Completed"}),
+        failed=frozenset({"Failed", "Stopped"}),
+        cancel=_by_name(f"Stop{kind}"),
     )
 
 
@@ -111,7 +110,7 @@ ECS_TASK = Job(
 )
 
 BATCH_JOB = Job(
-    name=lambda answer, _given: {"jobId": answer["jobId"]},
+    name=_answered("jobId"),
     describe=lambda name: ("DescribeJobs", {"jobs": [name["jobId"]]}),
     status=lambda described: _first("jobs")(described).get("status", "FAILED"),
     succeeded=frozenset({"SUCCEEDED"}),
@@ -125,7 +124,7 @@ BATCH_JOB = Job(
 
 GLUE_RUN = Job(
     name=lambda answer, given: {"JobName": given["JobName"], "RunId": answer["JobRunId"]},
-    describe=lambda name: ("GetJobRun", name),
+    describe=_by_name("GetJobRun"),
     status=lambda described: described["JobRun"].get("JobRunState"),
     succeeded=frozenset({"SUCCEEDED"}),
     failed=frozenset({"FAILED", "TIMEOUT", "STOPPED", "ERROR", "EXPIRED"}),
@@ -143,12 +142,12 @@ CODE_BUILD = Job(
     succeeded=frozenset({"SUCCEEDED"}),
     failed=frozenset({"FAILED", "FAULT", "TIMED_OUT", "STOPPED"}),
     shown=lambda described: {"Build": _first("Builds")(described)},
-    cancel=lambda name: ("StopBuild", name),
+    cancel=_by_name("StopBuild"),
 )
 
 EMR_STEP = Job(
     name=lambda answer, given: {"ClusterId": given["JobFlowId"], "StepId": answer["StepIds"][0]},
-    describe=lambda name: ("DescribeStep", name),
+    describe=_by_name("DescribeStep"),
     status=lambda described: described["Step"]["Status"].get("State"),
     succeeded=frozenset({"COMPLETED"}),
     failed=frozenset({"FAILED", "CANCELLED", "INTERRUPTED"}),
@@ -160,7 +159,7 @@ EMR_STEP = Job(
 
 EMR_CLUSTER = Job(
     name=lambda answer, _given: {"ClusterId": answer["JobFlowId"]},
-    describe=lambda name: ("DescribeCluster", name),
+    describe=_by_name("DescribeCluster"),
     status=lambda described: described["Cluster"]["Status"].get("State"),
     succeeded=frozenset({"WAITING", "TERMINATED", "RUNNING"}),
     failed=frozenset({"TERMINATED_WITH_ERRORS"}),
@@ -168,79 +167,63 @@ EMR_CLUSTER = Job(
 )
 
 ATHENA_QUERY = Job(
-    name=lambda answer, _given: {"QueryExecutionId": answer["QueryExecutionId"]},
-    describe=lambda name: ("GetQueryExecution", name),
+    name=_answered("QueryExecutionId"),
+    describe=_by_name("GetQueryExecution"),
     status=lambda described: described["QueryExecution"]["Status"].get("State"),
     succeeded=frozenset({"SUCCEEDED"}),
     failed=frozenset({"FAILED", "CANCELLED"}),
-    cancel=lambda name: ("StopQueryExecution", name),
+    cancel=_by_name("StopQueryExecution"),
 )
 
-SAGEMAKER_TRAINING = _simple(
-    "DescribeTrainingJob", "TrainingJobName", "", "TrainingJobStatus",
-    "Completed", "Failed Stopped", "StopTrainingJob",
-)  # fmt: skip
-SAGEMAKER_TRANSFORM = _simple(
-    "DescribeTransformJob", "TransformJobName", "", "TransformJobStatus",
-    "Completed", "Failed Stopped", "StopTransformJob",
-)  # fmt: skip
-SAGEMAKER_PROCESSING = _simple(
-    "DescribeProcessingJob", "ProcessingJobName", "", "ProcessingJobStatus",
-    "Completed", "Failed Stopped", "StopProcessingJob",
-)  # fmt: skip
-SAGEMAKER_TUNING = _simple(
-    "DescribeHyperParameterTuningJob", "HyperParameterTuningJobName", "",
-    "HyperParameterTuningJobStatus", "Completed", "Failed Stopped", "StopHyperParameterTuningJob",
-)  # fmt: skip
-SAGEMAKER_LABELING = _simple(
-    "DescribeLabelingJob", "LabelingJobName", "", "LabelingJobStatus",
-    "Completed", "Failed Stopped", "StopLabelingJob",
-)  # fmt: skip
+SAGEMAKER_TRAINING = _sagemaker("TrainingJob")
+SAGEMAKER_TRANSFORM = _sagemaker("TransformJob")
+SAGEMAKER_PROCESSING = _sagemaker("ProcessingJob")
+SAGEMAKER_TUNING = _sagemaker("HyperParameterTuningJob")
+SAGEMAKER_LABELING = _sagemaker("LabelingJob")
+
 BEDROCK_CUSTOMIZATION = Job(
     name=lambda answer, _given: {"jobIdentifier": answer["jobArn"]},
-    describe=lambda name: ("GetModelCustomizationJob", name),
+    describe=_by_name("GetModelCustomizationJob"),
     status=lambda described: described.get("status"),
     succeeded=frozenset({"Completed"}),
     failed=frozenset({"Failed", "Stopped"}),
-    cancel=lambda name: ("StopModelCustomizationJob", name),
+    cancel=_by_name("StopModelCustomizationJob"),
 )
+
 EMR_SERVERLESS_RUN = Job(
-    name=lambda answer, _given: {
-        "applicationId": answer["applicationId"],
-        "jobRunId": answer["jobRunId"],
-    },
-    describe=lambda name: ("GetJobRun", name),
+    name=_answered("applicationId", "jobRunId"),
+    describe=_by_name("GetJobRun"),
     status=lambda described: described["jobRun"].get("state"),
     succeeded=frozenset({"SUCCESS"}),
     failed=frozenset({"FAILED", "CANCELLED"}),
     shown=_member("JobRun"),
-    cancel=lambda name: ("CancelJobRun", name),
+    cancel=_by_name("CancelJobRun"),
 )
+
 EMR_CONTAINERS_RUN = Job(
-    name=lambda answer, _given: {
-        "virtualClusterId": answer["virtualClusterId"],
-        "id": answer["id"],
-    },
-    describe=lambda name: ("DescribeJobRun", name),
+    name=_answered("virtualClusterId", "id"),
+    describe=_by_name("DescribeJobRun"),
     status=lambda described: described["jobRun"].get("state"),
     succeeded=frozenset({"COMPLETED"}),
     failed=frozenset({"FAILED", "CANCELLED"}),
     shown=_member("JobRun"),
-    cancel=lambda name: ("CancelJobRun", name),
+    cancel=_by_name("CancelJobRun"),
 )
+
 DATABREW_RUN = Job(
     name=lambda answer, given: {"Name": given["Name"], "RunId": answer["RunId"]},
-    describe=lambda name: ("DescribeJobRun", name),
+    describe=_by_name("DescribeJobRun"),
     status=lambda described: described.get("State"),
     succeeded=frozenset({"SUCCEEDED"}),
     failed=frozenset({"FAILED", "TIMEOUT", "STOPPED"}),
-    cancel=lambda name: ("StopJobRun", name),
+    cancel=_by_name("StopJobRun"),
 )
+
 MEDIA_CONVERT_JOB = Job(
     name=lambda answer, _given: {"Id": answer["Job"]["Id"]},
-    describe=lambda name: ("GetJob", name),
+    describe=_by_name("GetJob"),
     status=lambda described: described["Job"].get("Status"),
     succeeded=frozenset({"COMPLETE"}),
     failed=frozenset({"ERROR", "CANCELED"}),
-    cancel=lambda name: ("CancelJob", name),
+    cancel=_by_name("CancelJob"),
 )

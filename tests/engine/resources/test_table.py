@@ -1,5 +1,6 @@
 """What holds for every line of the table of integrations."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
@@ -72,7 +73,12 @@ async def test_operations_and_members_are_the_services(driver: Driver) -> None:
     for line, connector in connectors(driver.engine):
         operations = described(connector.names.client)[1]
         assert connector.operation in operations.values(), line
-        assert connector.job is None or Pattern.SYNC in INTEGRATIONS[line].patterns, line
+        if connector.job is not None:
+            asks = [connector.job.describe, connector.job.cancel]
+            assert {ask(defaultdict(str))[0] for ask in asks if ask} <= set(operations.values()), (
+                line
+            )
+            assert Pattern.SYNC in INTEGRATIONS[line].patterns, line
 
 
 async def test_what_a_definition_must_give_the_service_requires(driver: Driver) -> None:
