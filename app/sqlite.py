@@ -28,7 +28,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -149,6 +149,19 @@ class Database:
         """The first row of a query over committed state, or None."""
         rows = self.read(sql, parameters)
         return rows[0] if rows else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads within see the same committed state. Nothing is awaited meanwhile.
+
+        Raises:
+            StoreUnavailable: the file cannot be read.
+        """
+        self.read("BEGIN")
+        try:
+            yield
+        finally:
+            self.read("COMMIT")
 
     async def write(self, work: Work[T], then: Callable[[T], None] | None = None) -> T:
         """What *work* returns, once all it changed is on disk; *then* is called with it before.

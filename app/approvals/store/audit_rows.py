@@ -54,8 +54,10 @@ class AuditRows:
 
     async def chain(self, approval_id: str) -> Chain | None:
         """One approval's audit."""
-        row = self._db.read_one(_CHAIN_OF, (approval_id,))
-        return self._chain(row) if row else None
+        # Its row and its entries as they were at one instant: it may be moving on just now.
+        with self._db.snapshot():
+            row = self._db.read_one(_CHAIN_OF, (approval_id,))
+            return self._chain(row) if row else None
 
     async def sign_entries(self, ring: KeyRing, now: datetime, limit: int) -> AuditDigest | None:
         """Sign a digest over up to *limit* entries that no digest covers; None if all are."""
@@ -81,10 +83,10 @@ class AuditRows:
     async def chains(self) -> AsyncIterator[Chain | AuditEntry]:
         """Each approval's audit in order of creation, then an entry without approval."""
         after = 0
-        while rows := self._db.read(_CHAINS, (after, _BATCH)):
-            for row in rows:
-                yield self._chain(row)
-            after = rows[-1][0]
+        while batch := self._batch(after):
+            for _, chain in batch:
+                yield chain
+            after = batch[-1][0]
         if stray := self._db.read_one(_STRAY):
             yield _entry("", stray)
 
@@ -96,6 +98,12 @@ class AuditRows:
     async def entry_hashes(self, first: int, last: int) -> Sequence[tuple[int, bytes]]:
         """Number and hash of the entries from *first* to *last*, in order."""
         return [(number, value) for number, value in self._db.read(_HASHES, (first, last))]
+
+    def _batch(self, after: int) -> Sequence[tuple[int, Chain]]:
+        """The next approvals' audits, as they were at one instant, with their numbers."""
+        with self._db.snapshot():
+            rows = self._db.read(_CHAINS, (after, _BATCH))
+            return [(row[0], self._chain(row)) for row in rows]
 
     def _chain(self, row: tuple[Any, ...]) -> Chain:
         n, approval_id, state, head_seq, head, document, output, error, cause = row

@@ -1,17 +1,24 @@
 """What only the SQLite store promises: speed with a million rows, and clear refusals."""
 
+import asyncio
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from app.approvals.audit import Chain, check_chain
+from app.approvals.model import State
 from app.approvals.store import approval_rows, audit_rows, mail_rows, parsed_requests
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StartRefused
+from app.sqlite import Row
 from tests.approvals.store.test_contract import new
+from tests.approvals.world import NOW
 
 #: beginnings of other statements
 FRAGMENTS = {"_SELECT", "_CHAIN"}
@@ -52,6 +59,45 @@ async def test_no_statement_reads_or_sorts_a_whole_table(
 
 def _reads_all(step: str) -> bool:
     return bool(re.match(r"SCAN (?!.* USING (COVERING )?INDEX)", step)) or "TEMP B-TREE" in step
+
+
+async def test_an_audit_that_grows_while_it_is_read_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move of another process between two reads is no sign that somebody changed the record."""
+    store = SqliteStore.open(tmp_path / "a.sqlite3")
+    for number in range(3):
+        await store.mint(new(f"approval-{number}"))
+    read = store.database.read
+
+    def after_a_move(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        if sql == audit_rows._ENTRIES:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(asyncio.run, _revoke_one(tmp_path / "a.sqlite3")).result()
+        return read(sql, parameters)
+
+    monkeypatch.setattr(store.database, "read", after_a_move)
+    shown = await store.chain("approval-0")
+    verified = [chain async for chain in store.chains() if isinstance(chain, Chain)]
+
+    assert shown is not None
+    assert [check_chain(chain) for chain in (shown, *verified)] == [None] * 4
+    assert [chain.state for chain in (shown, *verified)] == [
+        State.PENDING,
+        State.REVOKED,
+        State.PENDING,
+        State.PENDING,
+    ]
+    await store.close()
+
+
+async def _revoke_one(path: Path) -> None:
+    """Revoke the oldest approval that is open, as another process does."""
+    store = SqliteStore.open(path)
+    for number in range(3):
+        if await store.revoke(f"approval-{number}", NOW):
+            break
+    await store.close()
 
 
 async def test_a_damaged_file_stops_the_start(tmp_path: Path) -> None:
