@@ -11,6 +11,7 @@ from app.approvals.audit import (
     AuditDigest,
     AuditEntry,
     AuditFault,
+    Chain,
     check_chain,
     check_digest,
     check_signature,
@@ -46,7 +47,7 @@ async def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
         else:
             approvals += 1
             entries += len(found.entries)
-            fault = check_chain(found)
+            fault = await _chain_fault(store, found)
         if fault is not None:
             break
     digests = await store.digests()
@@ -56,6 +57,16 @@ async def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
         fault, notes = _signature_fault(digests, ring)
     signed = digests[-1].last if digests else 0
     return AuditReport(approvals, entries, len(digests), signed, fault, notes)
+
+
+async def _chain_fault(store: AuditTrail, chain: Chain) -> AuditFault | None:
+    """What does not hold of *chain*.
+
+    A store without snapshots may have read it in the middle of a move, so it is read once more.
+    """
+    if check_chain(chain) is None:
+        return None
+    return check_chain(await store.chain(chain.approval_id) or chain)
 
 
 def _stray_fault(entry: AuditEntry) -> AuditFault:

@@ -1,15 +1,18 @@
 """Whatever is changed afterwards is found, and named."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.approvals.audit import GENESIS, AuditFault, entry_hash
+from app.approvals.audit import GENESIS, AuditFault, Chain, check_chain, entry_hash
 from app.approvals.audit_check import AuditReport, check_audit
 from app.approvals.keyring import KeyRing
+from app.approvals.store.interface import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from app.clock import from_ms
 from tests.approvals.world import KEY, OLDER_KEY, open_world, ring
@@ -59,6 +62,38 @@ async def test_an_untouched_audit_holds(path: Path) -> None:
     found = await report(path)
 
     assert found == AuditReport(3, 8, 2, 6, None, ())
+    assert found.holds
+
+
+class Torn:
+    """A store that reads an approval's row before a move, and its entries after it."""
+
+    def __init__(self, store: ApprovalStore, torn: Chain) -> None:
+        self._store = store
+        self._torn = torn
+
+    async def chains(self) -> AsyncIterator[Chain]:
+        """The one approval there is."""
+        yield self._torn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_what_moves_on_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """A check beside a running service does not cry wolf."""
+    world = await open_world(tmp_path / "approvals.sqlite3")
+    approval = await world.mint()
+    before = await world.store.chain(approval.id)
+    await world.decide(approval)
+    after = await world.store.chain(approval.id)
+    assert before is not None and after is not None
+
+    torn = replace(before, entries=after.entries)
+    found = await check_audit(Torn(world.store, torn), world.ring)
+    await world.close()
+
+    assert check_chain(torn) is not None
     assert found.holds
 
 
