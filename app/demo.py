@@ -15,7 +15,7 @@ from app.main import FUNCTION, service
 from app.run import Running, load_functions, prepare, settle
 from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret
 from app.server import Stop, serve
-from app.settings import LOOPBACK, ChannelKind, Settings, TargetKind
+from app.settings import LOOPBACK, ChannelKind, Settings, TargetKind, authority
 from app.strict_json import Json, dumps, loads
 from app.templating import shipped_directory
 
@@ -83,7 +83,7 @@ def demo_settings(settings: Settings) -> Settings:
             "target": TargetKind.EMBEDDED,
             "store": "sqlite",
             "channel": ChannelKind.SMTP,
-            "smtp_url": SecretStr(f"smtp://127.0.0.1:{settings.inbox_port}"),
+            "smtp_url": SecretStr(f"smtp://{authority(settings.host, settings.inbox_port)}"),
             "mail_from": settings.mail_from or SENDER,
         }
     )
@@ -91,7 +91,8 @@ def demo_settings(settings: Settings) -> Settings:
 
 def welcome(settings: Settings) -> str:
     """What the terminal says once every port takes connections."""
-    url, engine = settings.public_url, f"http://127.0.0.1:{settings.engine_port}"
+    engine = f"http://{authority(settings.engine_host, settings.engine_port)}"
+    url, mailbox = settings.public_url, authority(settings.host, settings.inbox_port)
     key = keep_secret(settings.data_dir / API_KEY_FILE)
     asked = (
         "A workflow asks marc@example.com to approve a deployment: open the inbox, read the mail,\n"
@@ -105,7 +106,7 @@ def welcome(settings: Settings) -> str:
   inbox     {url}/inbox
   service   {url}   API key: {key}
   engine    {engine}   aws stepfunctions list-state-machines --endpoint-url {engine}
-  mailbox   127.0.0.1:{settings.inbox_port} (SMTP)
+  mailbox   {mailbox} (SMTP)
   data      {settings.data_dir}   log: {settings.data_dir / "demo.log"}
 
 {asked}Ctrl-C stops it; the next start goes on with the same data.

@@ -233,8 +233,12 @@ class Settings(BaseSettings):
         """The address that links begin with; never taken from a request."""
         if self.base_url is not None:
             return self.base_url
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{authority(self.host, self.port)}"
+
+
+def authority(host: str, port: int) -> str:
+    """Host and port as they stand in an address: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _entries(value: str) -> list[str]:
