@@ -76,6 +76,7 @@ class MailWorker:
         self._uniform = uniform
         self._claimed: deque[tuple[Mail, datetime]] = deque()
         self._claiming = asyncio.Lock()
+        self._dry = False  # nothing was due when it was looked last
         self._woken = asyncio.Event()
         self._stopping = False
         self._down = False
@@ -90,6 +91,7 @@ class MailWorker:
 
     def wake(self) -> None:
         """There is something to send."""
+        self._dry = False
         self._woken.set()
 
     async def stop(self, patience_s: float = 5.0) -> None:
@@ -109,7 +111,8 @@ class MailWorker:
 
     async def send_due(self) -> None:
         """Send all that is due now; return when it is settled or put off."""
-        self._down, self._store_fault = False, None
+        self._down = self._dry = False
+        self._store_fault = None
         async with asyncio.TaskGroup() as senders:
             for _ in range(self._channel.width * SENDERS):
                 senders.create_task(self._send_claimed())
@@ -197,9 +200,14 @@ class MailWorker:
                     return mail
 
     async def _claim(self) -> bool:
+        # Each sender that runs out of mails asks; one look in vain is enough for all of them.
+        if self._dry:
+            return False
+        self._dry = True
         now = self._clock()
         mails = await self._store.claim_mails(now, now + LEASE, BATCH)
         self._claimed.extend((mail, now + LEASE) for mail in mails)
+        self._dry = self._dry and not mails  # somebody may have woken us meanwhile
         return bool(mails)
 
     async def _settle(self, mail: Mail) -> None:

@@ -1,9 +1,9 @@
 """The function that state machines call: a mint request with a task token, or a plain mail.
 
 What is refused is a function error: its type is the class's name, which `Catch` and `Retry` name
-(InvalidApprovalRequest, Conflict, StoreUnavailable, StoreUnconfirmed, StartRefused), and its
-message says what to mend. The same request again, by a retry of the workflow or of Lambda, finds
-the same approval and gives the same answer; nobody gets a second mail.
+(InvalidApprovalRequest, Conflict, TooManyMails, StoreUnavailable, StoreUnconfirmed, StartRefused),
+and its message says what to mend. The same mint again, by a retry of the workflow or of Lambda,
+finds the same approval and gives the same answer; nobody gets a second mail.
 """
 
 from typing import Any

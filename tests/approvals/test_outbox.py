@@ -145,6 +145,30 @@ async def test_each_recipient_gets_a_mail_once(office: Office, channel: Channel)
     assert await office.store.next_mail_at() is None
 
 
+async def test_one_look_in_vain_is_enough_for_all_senders(
+    office: Office, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look is paid where the store is a table; what is queued meanwhile is looked for."""
+    looks: list[int] = []
+    claim_mails = office.store.claim_mails
+
+    async def counted(now: datetime, lease_until: datetime, limit: int) -> Sequence[Mail]:
+        mails = await claim_mails(now, lease_until, limit)
+        looks.append(len(mails))
+        if len(looks) == 2:
+            await office.mint("b" * 26, ONE)
+            office.worker.wake()
+        return mails
+
+    monkeypatch.setattr(office.store, "claim_mails", counted)
+    await office.mint("a" * 26, TO_THREE)
+
+    await office.send_after()
+
+    assert looks == [3, 0, 1, 0]
+    assert len(channel.sent) == 4
+
+
 async def test_a_notice_goes_to_each_recipient(office: Office, channel: Channel) -> None:
     """Plain mails leave the same way."""
     await office.notify("n1", *THREE)

@@ -132,6 +132,43 @@ def test_every_route_leads_to_a_function_that_may_be_called_by_it(
     assert called == permitted == {"ClickFunction", "RespondFunction", "ApiFunction"}
 
 
+@pytest.mark.parametrize(
+    ("parameter", "taken", "refused"),
+    [
+        ("MailFrom", ["signoff@example.com"], ["", "Signoff <a@example.com>", "a@localhost"]),
+        ("SenderIdentity", ["", "example.com", "a+b@example.com", "*"], ["*.com", "a b"]),
+        (
+            "BaseUrl",
+            ["", "https://example.com", "https://example.com/approve"],
+            ["http://example.com", "https://", "https://example.com?a=1"],
+        ),
+        ("StateMachineNamePattern", ["*", "deploy-*"], ["", "a b", "arn:aws:states"]),
+        ("ActivityNamePattern", ["", "deploy-*"], ["a b"]),
+        ("SecretArn", ["", "arn:aws-cn:secretsmanager:x:y:secret:z"], ["keys", "arn:aws:ssm:x"]),
+    ],
+)
+def test_parameters_take_what_works_and_nothing_else(
+    parsed: list[dict[str, Json]], parameter: str, taken: list[str], refused: list[str]
+) -> None:
+    """A wrong one stops the deployment, not the first mail."""
+    pattern = re.compile(parsed[0]["Parameters"][parameter]["AllowedPattern"])
+
+    assert [one for one in taken if not pattern.fullmatch(one)] == []
+    assert [one for one in refused if pattern.fullmatch(one)] == []
+
+
+def test_every_parameter_is_used_and_shown_in_a_group(
+    parsed: list[dict[str, Json]], translated: dict[str, dict[str, Json]]
+) -> None:
+    """The console shows them in groups; one that nothing reads would promise something."""
+    names = set(parsed[0]["Parameters"])
+    groups = parsed[0]["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    text = dumps(translated[""]).decode()
+
+    assert {name for group in groups for name in group["Parameters"]} == names
+    assert {name for name in names if f'"Ref":"{name}"' in text or f"${{{name}}}" in text} == names
+
+
 def test_the_outputs_are_what_larger_stacks_build_on(
     translated: dict[str, dict[str, Json]],
 ) -> None:

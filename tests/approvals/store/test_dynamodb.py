@@ -14,8 +14,8 @@ import pytest
 from app.approvals.attempts import Settled
 from app.approvals.audit import check_chain
 from app.approvals.audit_check import check_audit
-from app.approvals.mails import MailResult, MailState
-from app.approvals.model import State
+from app.approvals.mails import MailResult, MailState, Notice
+from app.approvals.model import Recipient, State
 from app.approvals.store.dynamodb import audit_items, rows
 from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.store import DynamoStore
@@ -578,3 +578,51 @@ async def test_keys_that_a_batch_left_out_are_asked_for_again(
 
     listed, _ = await store.list(None, 10, None)
     assert [one.id for one in listed] == ["approval-2", "approval-1", "approval-0"]
+
+
+class LateIndex(Line):
+    """A line to a table whose indexes have heard of nothing yet."""
+
+    def call(self, operation: str, members: Json) -> Json:
+        if "IndexName" in members:
+            self.calls.append((operation, members))
+            return {"Items": [], "Count": 0}
+        return super().call(operation, members)
+
+
+async def test_mails_of_ones_own_need_no_index(store: DynamoStore, line: Line) -> None:
+    """What was just queued leaves at once, however late the index is; others find it there."""
+    late = LateIndex(line.client)
+    own = DynamoStore(Table(late, store.table.name), InPlace())
+    notice = Notice("notice-1", (Recipient("a@example.com"),), "Done", None, (), NOW)
+    await own.mint(new("approval-1"))
+    await own.add_notice(notice)
+    await own.resend("approval-1", NOW)
+
+    claimed = [*await own.claim_mails(NOW, LATER, 2), *await own.claim_mails(NOW, LATER, 10)]
+
+    named = [(one.approval_id or one.notice_id, one.round, one.recipient) for one in claimed]
+    assert named == [
+        ("approval-1", 0, 0),
+        ("approval-1", 0, 1),
+        ("notice-1", 0, 0),
+        ("approval-1", 1, 0),
+        ("approval-1", 1, 1),
+    ]
+    assert not [told for _, told in late.calls if "IndexName" in told]
+    assert await own.claim_mails(NOW, LATER, 10) == []
+    assert await another(store, line).claim_mails(NOW, LATER, 10) == []
+
+
+async def test_a_mail_that_another_process_took_is_not_ones_own_any_more(
+    store: DynamoStore, line: Line
+) -> None:
+    """It is sent once, and what others queued is found all the same."""
+    other = another(store, line)
+    await store.mint(new("approval-1"))
+    await other.claim_mails(NOW, LATER, 10)
+    await other.mint(new("approval-2"))
+
+    claimed = await store.claim_mails(NOW, LATER, 10)
+
+    assert [mail.approval_id for mail in claimed] == ["approval-2"] * 2

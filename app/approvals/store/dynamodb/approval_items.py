@@ -1,6 +1,7 @@
 """Approvals in DynamoDB."""
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -12,6 +13,7 @@ from app.approvals.model import Approval, Payload, State
 from app.approvals.store.dynamodb import answers, approval_moves, keys, rows
 from app.approvals.store.dynamodb.definition import STATE_INDEX
 from app.approvals.store.dynamodb.due import EXPIRY, LOOK, due
+from app.approvals.store.dynamodb.mail_items import mail_keys
 from app.approvals.store.dynamodb.minting import mint
 from app.approvals.store.dynamodb.moves import Plan, make_move
 from app.approvals.store.dynamodb.reading import ApprovalReader
@@ -29,9 +31,15 @@ _CURSOR = re.compile(r"[0-9]{13}#[!-~]{1,64}", re.ASCII)
 class ApprovalItems(ApprovalReader):
     """The `Approvals` of a DynamoDB store."""
 
+    _own_mails: deque[Key]
+
     async def mint(self, new: NewApproval) -> bool:
         """Store a new approval; whether it is new."""
-        return await self._run(partial(mint, self._table, new))
+        minted = await self._run(partial(mint, self._table, new))
+        if minted:
+            mails = mail_keys(keys.partition(new.id), 0, len(new.request.recipients))
+            self._own_mails.extend(mails)
+        return minted
 
     async def stored(self, approval_id: str) -> Stored | None:
         """The approval with this id."""

@@ -1,6 +1,13 @@
-"""The mail outbox in DynamoDB."""
+"""The mail outbox in DynamoDB.
 
-from collections.abc import Iterator, Sequence
+The index of what is due is a little late. What this process queued itself it need not look for
+there: those mails are claimed by their keys, on the same condition, and whatever is lost with the
+process is in the index by then.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from secrets import token_hex
@@ -41,10 +48,12 @@ class MailItems:
 
     _table: Table
     _run: "Run"
+    _own_mails: deque[Key]  #: queued by this process, and not claimed by it yet
 
     async def claim_mails(self, now: datetime, lease_until: datetime, limit: int) -> Sequence[Mail]:
         """Take mails that are due."""
-        return await self._run(partial(_claim, self._table, now, lease_until, limit))
+        own = self._own_mails
+        return await self._run(partial(_claim, self._table, own, now, lease_until, limit))
 
     async def finish_mails(self, results: Sequence[MailResult], now: datetime) -> None:
         """Store what became of claimed mails."""
@@ -57,7 +66,12 @@ class MailItems:
 
     async def resend(self, approval_id: str, now: datetime) -> bool:
         """Queue a new round of mails to all recipients; whether the approval is open."""
-        return await self._run(partial(make_move, self._table, approval_id, partial(_resend, now)))
+        queued: list[Key] = []
+        plan = partial(_resend, queued, now)
+        sent = await self._run(partial(make_move, self._table, approval_id, plan))
+        if sent:
+            self._own_mails.extend(queued)
+        return sent
 
     async def count_mails(self, mailboxes: Sequence[bytes], hour: datetime, limit: int) -> bool:
         """Count a mail to each of *mailboxes* in this hour; whether none had *limit* before."""
@@ -69,7 +83,10 @@ class MailItems:
 
     async def add_notice(self, notice: Notice) -> bool:
         """Store a plain mail and queue it to each recipient; whether it is new."""
-        return await self._run(partial(_add_notice, self._table, notice))
+        added = await self._run(partial(_add_notice, self._table, notice))
+        if added:
+            self._own_mails.extend(mail_keys(keys.notice_key(notice.id).pk, 0, len(notice.to)))
+        return added
 
     async def notice(self, notice_id: str) -> Notice | None:
         """The notice with this id."""
@@ -81,15 +98,20 @@ class MailItems:
         return rows.moment(await self._run(partial(first_due, self._table, MAIL)))
 
 
+def mail_keys(pk: str, round_: int, recipients: int) -> list[Key]:
+    """Where the mails of one round about what lies in the partition *pk* are."""
+    return [keys.mail_key(pk, round_, recipient) for recipient in range(recipients)]
+
+
 def request_mails(pk: str, recipients: int, round_: int, now: datetime) -> Iterator[Item]:
     """A queued mail to each recipient of the approval in the partition *pk*."""
     return _mails(pk, MailKind.REQUEST, recipients, round_, now)
 
 
 def _mails(pk: str, kind: MailKind, recipients: int, round_: int, now: datetime) -> Iterator[Item]:
-    for recipient in range(recipients):
+    for recipient, key in enumerate(mail_keys(pk, round_, recipients)):
         yield {
-            **keys.mail_key(pk, round_, recipient)._asdict(),
+            **key._asdict(),
             "kind": kind.value,
             "recipient": recipient,
             "round": round_,
@@ -100,18 +122,33 @@ def _mails(pk: str, kind: MailKind, recipients: int, round_: int, now: datetime)
         }
 
 
-def _claim(table: Table, now: datetime, until: datetime, limit: int) -> Sequence[Mail]:
+def _claim(
+    table: Table, own: deque[Key], now: datetime, until: datetime, limit: int
+) -> Sequence[Mail]:
     if limit < 1:
         return []
-    leased = (_lease(table, item, now, until) for item in due(table, MAIL, limit, now))
+    return _leased(table, _first(own, limit), now, until) or _leased(
+        table, (Key(item["pk"], item["sk"]) for item in due(table, MAIL, limit, now)), now, until
+    )
+
+
+def _first(own: deque[Key], limit: int) -> Iterator[Key]:
+    """Take up to *limit* keys; other threads may do so too."""
+    with suppress(IndexError):
+        for _ in range(limit):
+            yield own.popleft()
+
+
+def _leased(table: Table, found: Iterable[Key], now: datetime, until: datetime) -> Sequence[Mail]:
+    """The mails at these keys that are ours for a while now; not those somebody else was faster."""
+    leased = (_lease(table, key, now, until) for key in found)
     return [_read_mail(item) for item in leased if item is not None]
 
 
-def _lease(table: Table, item: Item, now: datetime, until: datetime) -> Item | None:
-    """The mail, now ours for a while; None if somebody else was faster."""
+def _lease(table: Table, key: Key, now: datetime, until: datetime) -> Item | None:
     return table.update(
         Update(
-            Key(item["pk"], item["sk"]),
+            key,
             conditions=(_queued(), ("due_at", "<=", to_ms(now))),
             sets={"due_at": to_ms(until), "lease": token_hex(8)},
             adds={"attempts": 1},
@@ -190,10 +227,12 @@ def _one_more(key: Key, item: Item | None, ttl: int) -> Put | Update:
     return Update(key, (("mails", "=", item["mails"]),), {"mails": item["mails"] + 1})
 
 
-def _resend(now: datetime, row: Item) -> Move | None:
+def _resend(queued: list[Key], now: datetime, row: Item) -> Move | None:
+    """A new round of mails, whose keys are put into *queued*."""
     if not rows.is_open(row, now):
         return None
     round_ = row["round"] + 1
+    queued[:] = mail_keys(row["pk"], round_, row["recipients"])
     mails = request_mails(row["pk"], row["recipients"], round_, now)
     return Move(
         AuditEvent.RESENT,

@@ -1,5 +1,6 @@
 """The store of many machines: one DynamoDB table that all of them share."""
 
+from collections import deque
 from functools import partial
 from hashlib import sha256
 from secrets import token_hex
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
     from app.approvals.store.interface import Wraps
 
 
+OWN_MAILS = 10_000  #: more that wait here are found by the index
+
+
 class DynamoStore(ApprovalItems, MailItems, AuditItems):
     """An `ApprovalStore` in one DynamoDB table."""
+
+    def __init__(self, table: Table, run: "Run") -> None:
+        """The store in *table*; *run* does what blocks."""
+        super().__init__(table, run)
+        self._own_mails = deque(maxlen=OWN_MAILS)
 
     @classmethod
     def open(cls, name: str, run: "Run | None" = None) -> Self:
