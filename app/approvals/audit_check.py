@@ -37,6 +37,16 @@ class AuditReport:
         return self.fault is None
 
 
+async def chain_fault(store: AuditTrail, chain: Chain) -> AuditFault | None:
+    """What does not hold of *chain*.
+
+    A store without snapshots may have read it in the middle of a move, so it is read once more.
+    """
+    if check_chain(chain) is None:
+        return None
+    return check_chain(await store.chain(chain.approval_id) or chain)
+
+
 async def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
     """Whether the audit of *store* holds, and the first entry that does not."""
     approvals = entries = 0
@@ -47,7 +57,7 @@ async def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
         else:
             approvals += 1
             entries += len(found.entries)
-            fault = await _chain_fault(store, found)
+            fault = await chain_fault(store, found)
         if fault is not None:
             break
     digests = await store.digests()
@@ -57,16 +67,6 @@ async def check_audit(store: AuditTrail, ring: KeyRing) -> AuditReport:
         fault, notes = _signature_fault(digests, ring)
     signed = digests[-1].last if digests else 0
     return AuditReport(approvals, entries, len(digests), signed, fault, notes)
-
-
-async def _chain_fault(store: AuditTrail, chain: Chain) -> AuditFault | None:
-    """What does not hold of *chain*.
-
-    A store without snapshots may have read it in the middle of a move, so it is read once more.
-    """
-    if check_chain(chain) is None:
-        return None
-    return check_chain(await store.chain(chain.approval_id) or chain)
 
 
 def _stray_fault(entry: AuditEntry) -> AuditFault:

@@ -30,6 +30,8 @@ class SignoffFunction:
         Raises:
             InvalidApprovalRequest: with what to mend, by field.
             Conflict: the task token has an approval with other content.
+            TooManyMails: a recipient got enough of them.
+            StoreUnavailable, StoreUnconfirmed: nothing can be promised; call again.
         """
         if isinstance(event, dict) and "notify" in event:
             return await self._notify(event, request_id)

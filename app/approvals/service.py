@@ -18,7 +18,7 @@ from secrets import token_hex
 from app.approvals.answers import AuditView, Decided, Minted, MintedLink, Notified, Page
 from app.approvals.approval_ids import approval_id
 from app.approvals.attempts import Uniform
-from app.approvals.audit import check_chain
+from app.approvals.audit_check import chain_fault
 from app.approvals.delivery import Delivery, Settlement
 from app.approvals.document import request_document
 from app.approvals.links import LinkSigner
@@ -277,13 +277,14 @@ class ApprovalService(Reading):
         if chain is None:
             raise UnknownApproval()
         entries = [entry.document() for entry in chain.entries]
-        return AuditView(entries, check_chain(chain) is None)
+        return AuditView(entries, await chain_fault(self._store, chain) is None)
 
     async def notify(self, body: Json, *, request_id: str) -> Notified:
         """Queue the plain mail that *body* asks for; once for each *request_id*.
 
         Raises:
             InvalidApprovalRequest: with what to mend, by field.
+            TooManyMails: one of them got enough.
         """
         wanted = read_notice(body)
         about = await self._newest_of(wanted.decision_of) if wanted.decision_of else None

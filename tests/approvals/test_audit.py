@@ -15,7 +15,7 @@ from app.approvals.keyring import KeyRing
 from app.approvals.store.interface import ApprovalStore
 from app.approvals.store.sqlite import SqliteStore
 from app.clock import from_ms
-from tests.approvals.world import KEY, OLDER_KEY, open_world, ring
+from tests.approvals.world import KEY, OLDER_KEY, World, open_world, ring
 
 
 @pytest.fixture
@@ -80,21 +80,45 @@ class Torn:
         return getattr(self._store, name)
 
 
-async def test_what_moves_on_while_it_is_read_is_read_again(tmp_path: Path) -> None:
-    """A check beside a running service does not cry wolf."""
-    world = await open_world(tmp_path / "approvals.sqlite3")
+async def torn_chain(world: World) -> Chain:
+    """An audit whose row was read before a decision, and whose entries after it."""
     approval = await world.mint()
     before = await world.store.chain(approval.id)
     await world.decide(approval)
     after = await world.store.chain(approval.id)
     assert before is not None and after is not None
-
     torn = replace(before, entries=after.entries)
+    assert check_chain(torn) is not None
+    return torn
+
+
+async def test_what_moves_on_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """A check beside a running service does not cry wolf."""
+    world = await open_world(tmp_path / "approvals.sqlite3")
+    torn = await torn_chain(world)
+
     found = await check_audit(Torn(world.store, torn), world.ring)
     await world.close()
 
-    assert check_chain(torn) is not None
     assert found.holds
+
+
+async def test_an_audit_that_is_shown_is_read_again_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for one approval's audit just then is not told that it does not hold."""
+    world = await open_world(tmp_path / "approvals.sqlite3")
+    torn = await torn_chain(world)
+    reads, read = [torn], world.store.chain
+
+    async def torn_first(approval_id: str) -> Chain | None:
+        return reads.pop() if reads else await read(approval_id)
+
+    monkeypatch.setattr(world.store, "chain", torn_first)
+    shown = await world.service.audit(torn.approval_id)
+    await world.close()
+
+    assert shown.verified
 
 
 @pytest.mark.parametrize(
