@@ -14,15 +14,21 @@ import jsonpath
 from jsonpath.lex import Lexer
 from jsonpath.match import JSONPathMatch
 from jsonpath.parse import Parser
-from jsonpath.selectors import Filter, FilterContext, JSONPathSelector
+from jsonpath.selectors import (
+    Filter,
+    FilterContext,
+    IndexSelector,
+    JSONPathSelector,
+    NameSelector,
+    SliceSelector,
+    WildcardSelector,
+)
 
 from app.errors import SignoffError
 from app.strict_json import Json
 
 MAX_MATCHES = 100_000  #: what one path may select, so that ``$..*..*`` cannot eat the memory
 _CHEAP_DESCENTS = 2  #: how often a cheap path may say ``..``
-
-JSONPath = jsonpath.JSONPath | jsonpath.CompoundJSONPath
 
 
 class SearchError(SignoffError):
@@ -41,7 +47,7 @@ def is_cheap(text: str) -> bool:
 
 
 @lru_cache(maxsize=2_048)
-def compiled(text: str) -> JSONPath:
+def compiled(text: str) -> jsonpath.JSONPath:
     """The compiled path.
 
     Raises:
@@ -53,9 +59,10 @@ def compiled(text: str) -> JSONPath:
         path = _ENVIRONMENT.compile(text)
     except (jsonpath.JSONPathError, RecursionError, ValueError) as exc:
         raise SearchError("The JSONPath cannot be understood") from exc
-    if isinstance(path, jsonpath.JSONPath):
-        for segment in path.segments:
-            segment.selectors = tuple(_as_jayway(selector) for selector in segment.selectors)
+    if not isinstance(path, jsonpath.JSONPath):
+        raise SearchError("Jayway's JsonPath cannot put paths together")
+    for segment in path.segments:
+        segment.selectors = tuple(_as_jayway(selector) for selector in segment.selectors)
     return path
 
 
@@ -161,6 +168,11 @@ class _Filter(Filter):
 
 
 def _as_jayway(selector: JSONPathSelector) -> JSONPathSelector:
+    if not isinstance(selector, _SELECTORS):
+        raise SearchError("Jayway's JsonPath has no such selector")
     if isinstance(selector, Filter):
         return _Filter(env=selector.env, token=selector.token, expression=selector.expression)
     return selector
+
+
+_SELECTORS = (Filter, IndexSelector, NameSelector, SliceSelector, WildcardSelector)

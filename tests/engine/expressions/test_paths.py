@@ -108,7 +108,11 @@ def test_path_to_nothing_is_explained(path: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a.b", "$.", "$..", "$.a[", "$.a b", "$a-b", "$" + ".a" * 3000]
+    "text",
+    [
+        *("", "a.b", "$.", "$..", "$.a[", "$.a b", "$a-b", "$" + ".a" * 3000),
+        *("$.a[b]", "$.a[~]", "$.a | $.b", "$.a[*] & $.b"),
+    ],
 )
 def test_what_is_no_path_is_refused(text: str) -> None:
     """A text that is no path does not compile."""
