@@ -213,14 +213,23 @@ async def test_an_unknown_function_is_not_found(driver: Driver) -> None:
     )
 
 
-async def test_an_invoke_without_a_function_name_fails(driver: Driver) -> None:
+@pytest.mark.parametrize(
+    ("name", "rule"), [(None, "not be null"), ("", "have length greater than or equal to 1")]
+)
+async def test_an_invoke_without_a_function_name_fails(
+    driver: Driver, name: str | None, rule: str
+) -> None:
     """The workflow is told; nothing is called."""
-    parameters = {"FunctionName": None, "Payload": 1}
+    parameters = {"FunctionName": name, "Payload": 1}
     state = {"Type": "Task", "Resource": INVOKE, "Parameters": parameters, "End": True}
 
     described = await driver.describe(await driver.run(only(state)))
 
     assert described["error"] == "Lambda.ValidationException"
+    assert described["cause"].startswith(
+        "1 validation error detected: Value at 'functionName' failed to satisfy constraint: "
+        f"Member must {rule} (Service: AWSLambda; Status Code: 400; "
+    )
 
 
 async def test_functions_are_loaded_by_reference(driver: Driver) -> None:

@@ -97,6 +97,17 @@ async def test_its_errors_are_the_functions(driver: Driver) -> None:
     )
 
 
+async def test_parameters_that_cannot_be_sent_fail_the_task(driver: Driver) -> None:
+    """Here a member of the wrong type; the cause says which."""
+    parameters = {"FunctionName": "double", "ClientContext": 5}
+    state = {"Type": "Task", "Resource": INVOKE, "Parameters": parameters, "End": True}
+
+    described = await driver.describe(await driver.run(only(state)))
+
+    assert described["error"] == "States.Runtime"
+    assert "Invalid type for parameter ClientContext" in described["cause"]
+
+
 async def test_the_waiting_form_waits_for_the_token(driver: Driver) -> None:
     """Lambda's answer is the submitted event's output, not the result."""
     parameters = {"FunctionName": "double", "Payload": 1}

@@ -66,14 +66,12 @@ class LambdaConnector:
         raise self._not_found(parameters)
 
     def _parameters(self, arguments: Payload) -> dict[str, Json]:
-        given = orjson.loads(arguments.text)
-        if not isinstance(given, dict) or not isinstance(given.get("FunctionName"), str):
-            raise _refusal(
-                "ValidationException",
-                400,
-                "1 validation error detected: Value at 'functionName' failed to satisfy "
-                "constraint: Member must not be null",
-            )
+        loaded = orjson.loads(arguments.text)
+        given: dict[str, Json] = loaded if isinstance(loaded, dict) else {}
+        name = given.get("FunctionName")
+        if not isinstance(name, str) or not name:
+            wrong = "have length greater than or equal to 1" if name == "" else "not be null"
+            raise _refusal("ValidationException", 400, f"{_WRONG_NAME} Member must {wrong}")
         if given.get("Payload") is None:
             given["Payload"] = {}  # AWS invokes with an empty object
         return given
@@ -129,6 +127,9 @@ class LambdaConnector:
             where = f"{self._arns.region}:{self._arns.account}"
             name = f"arn:aws:lambda:{where}:function:{function_name(name)}:$LATEST"
         return _refusal("ResourceNotFoundException", 404, f"Function not found: {name}")
+
+
+_WRONG_NAME = "1 validation error detected: Value at 'functionName' failed to satisfy constraint:"
 
 
 def _refusal(code: str, status: int, text: str) -> StateFailure:

@@ -137,6 +137,8 @@ class Service:
             raise kind(failure.error, failure.cause) from refused
         except NotCalled as exc:
             raise PassingFailure(f"{names.error_prefix}.SdkClientException", exc.message) from exc
+        except InvalidParameters as exc:
+            raise unusable(dispatch.arguments, exc.message) from exc
         except NotAssumed as exc:
             log.warning("a role cannot be assumed: %s", exc.message)
             cause = (
@@ -217,8 +219,6 @@ class ServiceConnector:
         except Unsupported as exc:
             reason = f"The field '{exc.name}' is not supported by Step Functions"
             raise unusable(dispatch.arguments, reason) from exc
-        except InvalidParameters as exc:
-            raise unusable(dispatch.arguments, exc.message) from exc
         return called
 
     def _lacks(self, name: str) -> Refused:

@@ -83,15 +83,16 @@ async def test_operations_and_members_are_the_services(driver: Driver) -> None:
 
 async def test_what_a_definition_must_give_the_service_requires(driver: Driver) -> None:
     """No definition is refused for want of a member that boto3's model can do without."""
-    for line, connector in connectors(driver.engine):
+    session = get_session()
+    needing = [made for made in connectors(driver.engine) if INTEGRATIONS[made[0]].needs]
+    for line, connector in needing:
         integration = INTEGRATIONS[line]
-        model = get_session().get_service_model(connector.names.client)
+        model = session.get_service_model(connector.names.client)
         shape = model.operation_model(connector.operation).input_shape
 
         assert shape is not None
-        assert {name.lower() for name in integration.needs} <= {
-            name.lower() for name in shape.required_members
-        }, line
+        required = {name.lower() for name in shape.required_members}
+        assert {name.lower() for name in integration.needs} <= required, line
         assert not integration.members or integration.members.issuperset(integration.needs), line
 
 
