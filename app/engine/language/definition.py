@@ -122,7 +122,7 @@ class _Machine:
             message = f"Duplicate state name: {name}"
             self._report.fault(fields.location, message, DUPLICATE_STATE_NAME)
         fields.seen[name] = fields.location
-        fields.jsonata = self._is_jsonata(fields)
+        fields.jsonata, fields.state = self._is_jsonata(fields), fields.location
         read = read_state(name, fields, self.branch)
         if read is not None:
             self._states[name] = read.state

@@ -1,7 +1,7 @@
 """Reading the fields of a definition's objects: each reader reports what is wrong and goes on."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -58,10 +58,15 @@ class Fields:
     #: states found so far in the whole machine, and where
     seen: dict[str, str] = field(default_factory=dict)
     jsonata: bool = False  #: whether they are written in JSONata
+    state: str = ""  #: the location of the state that they belong to
 
     def at(self, name: str) -> str:
         """The location of a field."""
         return f"{self.location}/{name}"
+
+    def within_state(self, name: str) -> str:
+        """The location of a field in its state, as AWS names it in causes."""
+        return self.at(name).removeprefix(f"{self.state}/")
 
     def fault(self, message: str, name: str | None = None) -> None:
         """Report a fault of a field, or of the object."""
@@ -188,7 +193,9 @@ class Fields:
         try:
             if not self.jsonata:
                 return compile_template(self.values[name], self.at(name))
-            template = compile_query_template(self.values[name], name, self.at(name))
+            template = compile_query_template(
+                self.values[name], self.within_state(name), self.at(name)
+            )
             self._check_states(name, template, use)
             return template
         except InvalidTemplate as exc:
@@ -206,13 +213,13 @@ class Fields:
                 self.fault("The variable name 'states' is reserved", name)
         return None if values is None else self.template(name, use)
 
-    def query(self, name: str, field: str | None = None) -> Query | None:
+    def query(self, name: str) -> Query | None:
         """A JSONata expression; None if the value is none, which is for others to read."""
         value = self.values.get(name)
         if not self.jsonata or not isinstance(value, str) or not is_query(value):
             return None
         try:
-            query = compile_query(value, field or name, self.at(name))
+            query = compile_query(value, self.within_state(name), self.at(name))
             self._check_states(name, query, Use.NONE)
             return query
         except InvalidTemplate as exc:
@@ -272,7 +279,7 @@ class Fields:
 
     def child(self, values: dict[str, Json], location: str) -> "Fields":
         """The fields of an object within this one."""
-        return Fields(values, location, self.report, self.rules, self.seen, self.jsonata)
+        return replace(self, values=values, location=location)
 
     def _is_object(self, value: Json, name: str) -> bool:
         if not isinstance(value, dict):

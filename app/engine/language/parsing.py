@@ -327,8 +327,8 @@ def _parallel(fields: Fields, shared: dict[str, Any], read_branch: ReadBranch) -
 def _choice(fields: Fields, shared: dict[str, Any], _branch: ReadBranch) -> State:
     fields.require("Choices")
     rules = tuple(
-        _query_rule(entry, number) if fields.jsonata else _rule(entry, shared["flow"])
-        for number, entry in enumerate(fields.objects("Choices", required=True))
+        _query_rule(entry) if fields.jsonata else _rule(entry, shared["flow"])
+        for entry in fields.objects("Choices", required=True)
     )
     return Choice(**shared, rules=rules, default=fields.text("Default"))
 
@@ -338,11 +338,11 @@ def _rule(entry: Fields, flow: PathFlow) -> Rule:
     return Rule(_condition(entry, top=True), entry.values.get("Next", ""), flow)
 
 
-def _query_rule(entry: Fields, number: int) -> Rule:
+def _query_rule(entry: Fields) -> Rule:
     entry.only({"Comment", "Condition", "Next", "Output", "Assign"})
     entry.require("Condition", "Next")
     entry.text("Next")
-    source = entry.query("Condition", f"Choices[{number}]/Condition")
+    source = entry.query("Condition")
     if source is None and not is_query(entry.values.get("Condition")):
         entry.typed("Condition", bool, "Boolean")
     flow = QueryFlow(output=entry.template("Output"), assign=entry.assignment("Assign"))

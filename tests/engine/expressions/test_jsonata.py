@@ -316,6 +316,35 @@ def test_references_of_expressions_are_listed() -> None:
     assert references(parsed) == {"First": ["a", "b", "max"]}
 
 
+CATCHER: dict[str, Json] = {"ErrorEquals": ["States.ALL"], "Next": "After"}
+
+
+def choice(**fields: Json) -> dict[str, Json]:
+    """A Choice whose only rule holds."""
+    rule: dict[str, Json] = {"Condition": True, "Next": "After"}
+    return {"Type": "Choice", "Choices": [rule | fields], "Default": "After"}
+
+
+@pytest.mark.parametrize(
+    ("state", "location"),
+    [
+        (task("fail", Catch=[CATCHER | {"Output": {"e": "{% $no %}"}}]), "Catch[0]/Output/e"),
+        (task("fail", Catch=[CATCHER | {"Assign": {"v": ["{% $no %}"]}}]), "Catch[0]/Assign/v[0]"),
+        (choice(Output="{% $no %}"), "Choices[0]/Output"),
+        (choice(Condition="{% $no %}"), "Choices[0]/Condition"),
+    ],
+)
+async def test_a_failed_expression_is_found_in_its_state(
+    driver: Driver, state: dict[str, Json], location: str
+) -> None:
+    """The event and the cause name the field as it lies in the state."""
+    arn = await driver.run(machine(state, After=END))
+
+    failed = [e for e in await driver.events(arn) if e["type"] == "EvaluationFailed"]
+    assert failed[0]["evaluationFailedEventDetails"]["location"] == location
+    assert f"for the field '{location}'" in failed[0]["evaluationFailedEventDetails"]["cause"]
+
+
 async def test_a_branch_may_be_in_jsonata_as_a_whole(driver: Driver) -> None:
     """Its QueryLanguage is that of all its states, and of no others."""
     branch: Json = {
