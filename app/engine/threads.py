@@ -30,17 +30,30 @@ class Threads:
         self._free = 0  # threads that will look at the queue again, less what is queued for them
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
-        """What *work* returns, or raises; it runs in a thread."""
+        """What *work* returns, or raises; it runs in a thread.
+
+        Raises:
+            RuntimeError: the system gives no thread, and there is none; *work* is not done.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
-            self._queue.put((loop, future, partial(work, *args)))
+            if self._free <= 0 and self._running < self._count:
+                self._start_one()
             self._free -= 1
-            if self._free < 0 and self._running < self._count:
-                self._running += 1
-                self._free += 1
-                threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+            self._queue.put((loop, future, partial(work, *args)))
         return await future
+
+    def _start_one(self) -> None:
+        thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._running:
+                raise
+            return  # one of those that run will come to it
+        self._running += 1
+        self._free += 1
 
     def _serve(self) -> None:
         while True:

@@ -53,6 +53,29 @@ async def test_one_thread_serves_what_comes_one_after_the_other() -> None:
     assert len(set(idents)) == 1
 
 
+async def test_a_system_without_threads_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without any thread is refused, and not made later; one with some waits for those."""
+    threads, go_on, done = Threads(2, "test"), threading.Event(), list[str]()
+
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:  # what a limit of the system does
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError):
+            await threads.run(done.append, "refused")
+    first = asyncio.ensure_future(threads.run(go_on.wait, PATIENCE_S))
+    await asyncio.sleep(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        second = asyncio.ensure_future(threads.run(done.append, "second"))
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, second)
+
+    assert done == ["second"]
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), SystemExit(3)])
 async def test_an_error_is_the_callers(error: BaseException) -> None:
     """And the thread goes on."""
