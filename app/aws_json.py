@@ -174,7 +174,7 @@ def find_region() -> str:
     if region is None:
         region = _botocore_session().get_config_variable("region")
     if not region:
-        raise StartRefused("AWS_REGION is needed: the region of the table, such as eu-west-1.")
+        raise StartRefused("AWS_REGION is needed, such as eu-west-1.")
     return str(region)
 
 

@@ -19,7 +19,7 @@ from app.channel_setting import make_channel
 from app.doctor_aws import ses_findings, table_findings
 from app.engine.store import FILE as ENGINE_FILE
 from app.engine_process import event_routing
-from app.errors import SignoffError, StartRefused
+from app.errors import SignoffError, StartRefused, UnknownLink
 from app.findings import Finding
 from app.main import api_key_entries
 from app.secrets_source import API_KEY_FILE, read_secret_keys
@@ -102,6 +102,10 @@ def _databases(directory: Path) -> Iterator[Finding]:
         yield Finding(path.name, ok, sentence, "" if ok else "Restore it from a backup.")
 
 
+_MAIL_SETTINGS = {
+    ChannelKind.SMTP: "The README's example has both settings.",
+    ChannelKind.SES: "docs/aws.md says how an address is verified.",
+}
 _MAIL_MENDS = {
     ChannelKind.SMTP: "Check host, port, user and password in SIGNOFF_SMTP_URL.",
     ChannelKind.SES: "Check the network, AWS_REGION and this role's permissions for SES.",
@@ -112,7 +116,7 @@ async def _mail(settings: Settings) -> Finding:
     try:
         channel = make_channel(settings)
     except StartRefused as exc:
-        return Finding("mail", False, exc.message, "The README's example has both settings.")
+        return Finding("mail", False, exc.message, _MAIL_SETTINGS[settings.channel])
     try:
         await channel.check()
     except MailError as exc:
@@ -179,19 +183,29 @@ def _owed_events(path: Path) -> tuple[int, int]:
 def _base_url(url: str) -> Finding:
     mend = "Start the service (signoff serve), or let SIGNOFF_BASE_URL name the proxy before it."
     try:
-        answer = httpx.get(f"{url}/healthz", timeout=5)
+        ours = _is_service(url) or _shows_pages(url)
     except httpx.HTTPError as exc:
         sentence = f"{url} does not answer ({type(exc).__name__})."
         return Finding("base URL", False, sentence, mend)
-    if not _is_ours(answer):
+    if not ours:
         return Finding("base URL", False, f"{url} is not this service.", mend)
     return Finding("base URL", True, f"{url} is this service.")
 
 
-def _is_ours(answer: httpx.Response) -> bool:
-    """Whether it is what our own ``/healthz`` says; anything may answer at an address."""
+def _is_service(url: str) -> bool:
+    answer = httpx.get(f"{url}/healthz", timeout=5)
+    return answer.status_code == 200 and _member(answer, "service") == "signoff"
+
+
+def _shows_pages(url: str) -> bool:
+    """Whether decision pages are there: on Lambda they are all that is open to everybody."""
+    answer = httpx.get(f"{url}/d/doctor", headers={"Accept": "application/json"}, timeout=15)
+    return answer.status_code == 404 and _member(answer, "code") == UnknownLink.code
+
+
+def _member(answer: httpx.Response, name: str) -> object:
     try:
-        said = answer.json()
+        document = answer.json()
     except ValueError:
-        return False
-    return answer.status_code == 200 and isinstance(said, dict) and said.get("service") == "signoff"
+        return None
+    return document.get(name) if isinstance(document, dict) else None

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     def _known_store(cls, value: str) -> str:
         kind, _, table = value.partition(":")
         if value != "sqlite" and (kind != "dynamodb" or not _TABLE.fullmatch(table)):
-            raise ValueError("sqlite or dynamodb:TABLE is needed")
+            raise ValueError("sqlite or dynamodb:TABLE is needed, a table's name or ARN")
         return value
 
     @field_validator("time_zone")

@@ -130,6 +130,28 @@ def test_what_is_no_service_of_ours_is_named(tmp_path: Path) -> None:
     assert f"bad  base URL: {stranger.url} is not this service." in examined.stdout.decode()
 
 
+class PagesOnly(LoopbackHandler):
+    """The decision pages of functions on Lambda, where nothing else is open to everybody."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/d/"):
+            self.answer(404, b'{"code": "unknown_link"}', ("Content-Type", "application/json"))
+        else:
+            self.answer(404, b'{"message": "Not Found"}', ("Content-Type", "application/json"))
+
+
+def test_the_doctor_knows_decision_pages_without_a_service(tmp_path: Path) -> None:
+    """The address of a deployment on AWS answers as it should."""
+    with LoopbackServer(PagesOnly) as functions:
+        environment = {
+            "SIGNOFF_BASE_URL": functions.url,
+            "SIGNOFF_DATA_DIR": str(tmp_path),
+        }
+        examined = signoff("doctor", environment=environment)
+
+    assert f"ok   base URL: {functions.url} is this service." in examined.stdout.decode()
+
+
 def test_a_key_that_is_none_is_not_sent() -> None:
     """Characters that no header takes are told of in a sentence."""
     done = signoff("list", environment={"SIGNOFF_API_KEY": "sgn_\u043a\u043b\u044e\u0447"})

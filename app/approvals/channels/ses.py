@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
+    NoCredentialsError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
@@ -156,6 +157,11 @@ def _call(call: Callable[[], Any]) -> Any:
         raise ChannelDown("SES cannot be reached.") from exc
     except (HTTPClientError, BotoConnectionError) as exc:
         raise MailDeferred("SES did not answer; it may have taken the mail.") from exc
+    except NoCredentialsError as exc:
+        raise ChannelDown(
+            "No AWS credentials were found for SES: give the process a role, or set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        ) from exc
     except BotoCoreError as exc:
         raise ChannelDown(f"SES cannot be called ({type(exc).__name__}).") from exc
 

@@ -173,3 +173,18 @@ def test_without_a_region_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(StartRefused, match="set AWS_REGION"):
         connect_ses()
+
+
+async def test_missing_credentials_are_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the name of a library's exception."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    channel = SesChannel(connect_ses())
+
+    with pytest.raises(ChannelDown, match="No AWS credentials were found for SES"):
+        await channel.check()
+    await channel.close()
