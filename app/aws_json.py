@@ -9,6 +9,7 @@ Settings are the standard ones: AWS_REGION, AWS_ENDPOINT_URL_<SERVICE>, AWS_CA_B
 credentials from the environment or from wherever botocore finds them.
 """
 
+import json
 import os
 import time
 import zlib
@@ -16,14 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import digest as hmac_digest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
-
-import orjson
 
 from app.errors import SignoffError, StartRefused
 from app.https import CONNECT_S, READ_S, CallFailed, Connection, HttpAnswer, Unreachable
-from app.strict_json import Json, dumps
+from app.json_value import Json
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -60,8 +59,7 @@ class Credentials:
 FindCredentials = Callable[[], Credentials]
 
 
-@dataclass(frozen=True, slots=True)
-class AwsApi:
+class AwsApi(NamedTuple):
     """How a service names itself."""
 
     signing_name: str  #: in signatures and host names, such as "dynamodb"
@@ -105,7 +103,7 @@ class AwsJsonClient:
             AwsRefused: it answered with an error.
             AwsSilent: nobody knows what became of the call.
         """
-        body = dumps(members)
+        body = json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()
         headers = self._headers(operation, body)
         try:
             answer = self._connection.post(self._path, headers, body)
@@ -221,8 +219,8 @@ def _read(told: HttpAnswer) -> Json:
     if checksum is not None and checksum != str(zlib.crc32(told.body)):
         raise AwsSilent("an answer whose checksum does not fit", sent=True)
     try:
-        answer = orjson.loads(told.body)
-    except orjson.JSONDecodeError as exc:
+        answer = json.loads(told.body)
+    except ValueError as exc:
         if told.status >= 400:
             raise AwsRefused(f"Http{told.status}", told.status, {}) from exc
         raise AwsSilent("an answer that is not JSON", sent=True) from exc

@@ -16,7 +16,7 @@ from rich.table import Table
 from app.approvals.api_keys import api_key_entry, new_api_key
 from app.engine_command import CONTEXT, Functions, engine
 from app.errors import SignoffError
-from app.secrets_source import new_secret_key
+from app.secret_files import new_secret_key
 from app.settings import Settings, load_settings
 from app.strict_json import Json, NotJson, dumps, loads
 

@@ -13,7 +13,7 @@ from app.inbox import Inbox
 from app.logs import configure_logs
 from app.main import FUNCTION, service
 from app.run import Running, load_functions, prepare, settle
-from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret
+from app.secret_files import API_KEY_FILE, SECRET_FILE, keep_secret
 from app.server import Stop, serve
 from app.settings import LOOPBACK, ChannelKind, Settings, TargetKind, authority
 from app.strict_json import Json, dumps, loads

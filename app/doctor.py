@@ -22,7 +22,8 @@ from app.engine_process import event_routing
 from app.errors import SignoffError, StartRefused, UnknownLink
 from app.findings import Finding
 from app.main import api_key_entries
-from app.secrets_source import API_KEY_FILE, read_secret_keys
+from app.secret_files import API_KEY_FILE
+from app.secrets_source import read_secret_keys
 from app.settings import ChannelKind, Settings, TargetKind, load_settings
 
 MIN_FREE_BYTES = 200 * 2**20

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from time import time
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from app.errors import SignoffError
@@ -49,8 +49,7 @@ class NoAnswer(CallFailed):
     """No whole answer came back: it may have been done."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpAnswer(NamedTuple):
     """A whole answer; header names are in lower case."""
 
     status: int

@@ -10,8 +10,6 @@ import logging
 import traceback
 from typing import Any, TextIO
 
-import orjson
-
 from app.clock import from_ms, iso
 
 WRITE_EVERY_S = 0.25
@@ -51,6 +49,9 @@ class JsonFormatter(logging.Formatter):
                 f"{frame.filename}:{frame.lineno} {frame.name}"
                 for frame in traceback.extract_tb(record.exc_info[2])[-12:]
             ]
+        # Not at the top: a cold look at a page writes no line, and need not wait for the library.
+        import orjson  # noqa: PLC0415
+
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 

@@ -42,7 +42,8 @@ from app.inbox import Inbox
 from app.logs import LogLines
 from app.presence import Presence
 from app.run import Functions, Running
-from app.secrets_source import API_KEY_FILE, SECRET_FILE, keep_secret, read_secret_keys
+from app.secret_files import API_KEY_FILE, SECRET_FILE, keep_secret
+from app.secrets_source import read_secret_keys
 from app.server import Site, Stop
 from app.settings import CallbackGet, Settings, TargetKind, revealed
 from app.store_setting import open_store, open_to_read

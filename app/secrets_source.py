@@ -1,7 +1,5 @@
 """Where the secret keys come from: the variable itself, a file, Secrets Manager or SSM."""
 
-import os
-import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -16,13 +14,10 @@ from app.aws_json import (
     find_region,
 )
 from app.errors import StartRefused
-from app.strict_json import Json
+from app.json_value import Json
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SECRET_FILE = "secret-keys"  # noqa: S105  # a file's name
-API_KEY_FILE = "api-key"
 
 #: with all pauses and attempts less than a click on Lambda may take
 _CONNECT_S, _READ_S = 1.0, 2.0
@@ -40,7 +35,7 @@ def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS")
         return ()
     kind, _, rest = setting.partition(":")
     if kind == "file":
-        return _split(_read_file(rest))
+        return _split(read_secret_file(rest))
     if kind == "secretsmanager":
         answer = _ask_aws(SECRETS_MANAGER, "GetSecretValue", {"SecretId": rest}, variable)
         return _split(str(answer.get("SecretString", "")))
@@ -51,30 +46,12 @@ def read_secret_keys(setting: str | None, variable: str = "SIGNOFF_SECRET_KEYS")
     return _split(setting)
 
 
-def keep_secret(path: "Path", make: str | None = None) -> str:
-    """The text of the file *path*, made with *make* or random text the first time, mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_file(path).strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write((make or new_secret_key()) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return _read_file(path).strip()
+def read_secret_file(path: "str | Path") -> str:
+    """The text of the file *path*.
 
-
-def new_secret_key() -> str:
-    """A fresh secret key for SIGNOFF_SECRET_KEYS."""
-    return secrets.token_urlsafe(48)
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.replace("\n", ",").split(",") if part.strip())
-
-
-def _read_file(path: "str | Path") -> str:
+    Raises:
+        StartRefused: it cannot be read.
+    """
     try:
         with open(path) as file:
             return file.read()
@@ -82,6 +59,10 @@ def _read_file(path: "str | Path") -> str:
         raise StartRefused(
             f"The file {path} with the secret keys cannot be read. Make it readable for this user."
         ) from exc
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.replace("\n", ",").split(",") if part.strip())
 
 
 def _ask_aws(api: AwsApi, operation: str, asked: Json, variable: str) -> Json:

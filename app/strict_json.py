@@ -8,15 +8,12 @@ with a sentence.
 
 import json
 import math
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn
 
 import orjson
 
 from app.errors import SignoffError
-
-#: What JSON holds: dict, list, str, int, float, bool, None. Checked at the borders, so no recursive
-#: type.
-Json: TypeAlias = Any
+from app.json_value import Json as Json
 
 MAX_DEPTH = 200
 _INT_LIMITS = (-(2**63), 2**64 - 1)  # what orjson writes

@@ -22,7 +22,7 @@ from app.approvals.store.dynamodb.definition import table_definition
 from app.approvals.store.dynamodb.store import DynamoStore
 from app.aws_lambda.stepfunctions import TARGET, stepfunctions_target
 from app.clock import utc_now
-from app.secrets_source import new_secret_key
+from app.secret_files import new_secret_key
 from tests.approvals.channels.mailservers import authority
 from tests.approvals.store.moto import OneAtATime
 

@@ -21,7 +21,7 @@ from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
 from app.approvals.store.sqlite import SqliteStore
 from app.approvals.targets import Target
-from app.secrets_source import new_secret_key
+from app.secret_files import new_secret_key
 from app.templating import environment
 from tests.processes import free_port
 

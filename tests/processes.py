@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from app.approvals.api_keys import api_key_entry, new_api_key
-from app.secrets_source import new_secret_key
+from app.secret_files import new_secret_key
 
 #: how long anything may take on a machine that is busy with much else; only a failure waits so long
 PATIENCE_S = 120

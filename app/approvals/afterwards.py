@@ -4,16 +4,15 @@ Pure: from committed state, who looks, and when. Statuses and sentences are thos
 table; an error is never called a rejection, and every page names one next step.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from app.approvals.asking import requester_name, what_followed
 from app.approvals.language import Reader
 from app.approvals.model import Action, Approval, Decision, Holder, State
 
 
-@dataclass(frozen=True, slots=True)
-class Afterwards:
+class Afterwards(NamedTuple):
     """One page without a form."""
 
     status: int
@@ -25,8 +24,7 @@ class Afterwards:
     own: bool = False  #: whether the reader made that decision
 
 
-@dataclass(frozen=True, slots=True)
-class Onlooker:
+class Onlooker(NamedTuple):
     """Who looks at which approval, when, and whether they have just tried to decide."""
 
     approval: Approval

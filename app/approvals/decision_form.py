@@ -5,7 +5,7 @@ field given twice is refused rather than resolved, because "approve" and "reject
 that somebody plays tricks (click protocol, C.3, step 0).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from app.errors import BadForm
@@ -49,8 +49,7 @@ def _origin(url: str) -> str:
     return f"{site.scheme}://{site.netloc}".lower().removesuffix(own_port)
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionForm:
+class DecisionForm(NamedTuple):
     """What the person filled in."""
 
     decision: str | None  #: the action's name; None if the box was not ticked

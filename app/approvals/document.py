@@ -19,7 +19,7 @@ from app.approvals.model import (
     Request,
     Success,
 )
-from app.strict_json import Json
+from app.json_value import Json
 
 
 def request_document(request: Request) -> Json:

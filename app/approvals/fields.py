@@ -22,6 +22,8 @@ MAX_FAULTS = 50  #: more are not listed
 _MISSING: Any = object()
 
 _NOT_IN_A_LINE = re.compile(f"[\t\n\r{CONTROLS}]")
+_NOT_IN_TEXT = re.compile(NOT_IN_TEXT)
+_BIDI = re.compile(BIDI)
 # RFC 2047: some mail libraries decode these on the way out, line breaks included.
 _ENCODED_WORD = re.compile(r"=\?[^?]*\?[bBqQ]\?")
 
@@ -88,7 +90,7 @@ class Fields:
 
     def text(self, name: str, limit: int) -> str | None:
         """A text that may have several lines, with LF line ends."""
-        text = self._string(name, limit, False, NOT_IN_TEXT, _TEXT)
+        text = self._string(name, limit, False, _NOT_IN_TEXT, _TEXT)
         return text.replace("\r\n", "\n").replace("\r", "\n") if text else None
 
     def secret(self, name: str, limit: int) -> str:
@@ -245,7 +247,7 @@ def text_fault(
 
 def plain_line(value: str) -> str:
     """*value* without the controls that reorder it."""
-    return value if value.isascii() else BIDI.sub("", value)
+    return value if value.isascii() else _BIDI.sub("", value)
 
 
 def email_address(value: Json) -> str | None:

@@ -5,9 +5,10 @@ workflows and people say only ever fills them, so braces in a title stay braces.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from app.approvals.model import Action, Recipient
@@ -55,8 +56,7 @@ class Language:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """One person's language and time zone."""
 
     language: Language
@@ -89,14 +89,19 @@ class Reader:
         return moment.astimezone(self.zone).year == now.astimezone(self.zone).year
 
 
-@dataclass(frozen=True, slots=True)
 class Languages:
     """All languages there are, by tag, and those of people who gave none."""
 
-    by_tag: Mapping[str, Language]
-    default_zone: str = "UTC"
-    default_tag: str = FALLBACK
-    _readers: dict[tuple[str | None, str | None], Reader] = field(default_factory=dict)
+    def __init__(
+        self,
+        by_tag: Mapping[str, Language],
+        default_zone: str = "UTC",
+        default_tag: str = FALLBACK,
+    ) -> None:
+        self.by_tag = by_tag
+        self.default_zone = default_zone
+        self.default_tag = default_tag
+        self._readers: dict[tuple[str | None, str | None], Reader] = {}
 
     def reader(self, recipient: Recipient | None = None) -> Reader:
         """How to speak to *recipient*; without one, in the default language and zone."""

@@ -8,8 +8,9 @@ moves).
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
-from app.strict_json import Json
+from app.json_value import Json
 
 
 class State(StrEnum):
@@ -165,8 +166,7 @@ class Approval:
         return self.request.action(self.decision.action) if self.decision else None
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """What a valid link says: this recipient may do this with this approval."""
 
     approval_id: str
@@ -174,8 +174,7 @@ class Holder:
     action: int
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """The frozen answer to the workflow: the very bytes that every delivery attempt sends."""
 
     output: str | None = None  #: JSON text for SendTaskSuccess; None for a failure

@@ -5,15 +5,14 @@ No page runs a script, can be framed, cached or indexed, or tells other sites it
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from markupsafe import Markup
 
 from app.approvals.language import Reader
-from app.strict_json import Json, dumps
+from app.json_value import Json
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -37,8 +36,7 @@ _STATUS: Mapping[str, int] = MappingProxyType(
 )  # everything else that a form can be refused for is a 400
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole HTTP answer."""
 
     status: int
@@ -102,6 +100,9 @@ class PageFrame:
 
     def json(self, status: int, content: Json) -> Answer:
         """A page's twin for machines."""
+        # Not at the top: browsers ask for no JSON, and a cold look should not wait for its library.
+        from app.strict_json import dumps  # noqa: PLC0415
+
         return self._whole(status, _JSON, dumps(content))
 
     def problem(self, code: str, reader: Reader, *, wants_json: bool) -> Answer:

@@ -4,7 +4,7 @@ GET, HEAD and POST exist; whatever else is asked for, and however it is dressed 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.approvals.page_frame import Answer
 from app.approvals.pages import DecisionPages, Submission
@@ -16,8 +16,7 @@ class TooLargeForm(Exception):
     """The body is longer than any form of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(NamedTuple):
     """A request, but for its body."""
 
     method: str

@@ -10,9 +10,8 @@ Rules kept here (click protocol, C.3; design, "The decision page"):
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app.approvals.afterwards import Afterwards, Onlooker, afterwards, is_open
 from app.approvals.asking import asks, deadline, style_of, writes
@@ -31,13 +30,12 @@ from app.errors import (
     StoreUnconfirmed,
     UnknownLink,
 )
-from app.strict_json import Json
+from app.json_value import Json
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """What came with a POST, as far as it matters."""
 
     content_type: str
@@ -79,8 +77,7 @@ class FormNonces(Protocol):
     def check_form_nonce(self, holder: Holder, nonce: str, now: datetime) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
+class _Fault(NamedTuple):
     """Why the form is shown once more."""
 
     status: int
@@ -109,10 +106,8 @@ class DecisionPages:
         self._clock = clock
         self._own_origins = OwnOrigins(base_url)
         self._frame = frame
-        self._unknown = {
-            wants_json: frame.problem("unknown_link", languages.reader(), wants_json=wants_json)
-            for wants_json in (False, True)
-        }
+        #: one page for every link that does not hold, by whether JSON is wanted
+        self._unknown: dict[bool, Answer] = {}
 
     async def get(self, link: str, *, wants_json: bool) -> Answer:
         """The page behind *link*. Records nothing, whoever asks and however often."""
@@ -159,11 +154,11 @@ class DecisionPages:
         try:
             holder = self._service.holder(link)
         except UnknownLink:
-            return self._unknown[wants_json]
+            return self._unknown_link(wants_json)
         try:
             return await page(holder)
         except UnknownLink:
-            return self._unknown[wants_json]
+            return self._unknown_link(wants_json)
         except FormRefused as exc:
             code = exc.reason
         except StoreUnconfirmed:
@@ -174,6 +169,11 @@ class DecisionPages:
             log.exception("decision page failed", extra={"approval": holder.approval_id})
             code = "broken"
         return self._frame.problem(code, await self._reader_of(holder), wants_json=wants_json)
+
+    def _unknown_link(self, wants_json: bool) -> Answer:
+        if wants_json not in self._unknown:
+            self._unknown[wants_json] = self.refuse("unknown_link", wants_json=wants_json)
+        return self._unknown[wants_json]
 
     async def _reader_of(self, holder: Holder) -> Reader:
         """How to speak to *holder*, as far as it can be found out while something is wrong."""

@@ -7,24 +7,24 @@ direction. Braces, angle brackets and the like stay: templates escape them.
 
 import re
 
+# Compiled by `re` when the first text has more than printable ASCII, which is when it is needed.
 #: C0 and C1 controls but tab and newline, line separators, lone surrogates, bidirectional controls
-_UNSEEN = re.compile(
+_UNSEEN = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
-_SPACE = re.compile(r"\s+")
 
 
 def one_line(text: str) -> str:
     """*text* as one line with single spaces."""
     if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip()
-    return _UNSEEN.sub("", _SPACE.sub(" ", text)).strip()
+    return re.sub(_UNSEEN, "", re.sub(r"\s+", " ", text)).strip()
 
 
 def lines(text: str) -> str:
     """*text* with its line breaks as ``\\n`` and without what cannot be seen."""
-    return _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
+    return re.sub(_UNSEEN, "", text.replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
 
 
 def clip(text: str, limit: int) -> str:

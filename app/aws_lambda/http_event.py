@@ -8,15 +8,13 @@ path has the base path of the domain's mapping in front, as in BaseUrl; it is ta
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from app.errors import BadRequest
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """One request."""
 
     method: str

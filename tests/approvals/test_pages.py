@@ -509,7 +509,7 @@ async def test_only_urlencoded_forms_are_read(content_type: str) -> None:
     """What a browser would not send for this page is refused."""
     service = fake_service()
 
-    answer = await post(service, replace(filled(service), content_type=content_type))
+    answer = await post(service, filled(service)._replace(content_type=content_type))
 
     assert answer.status == 415
     assert service.decisions == []
@@ -518,9 +518,8 @@ async def test_only_urlencoded_forms_are_read(content_type: str) -> None:
 async def test_parameters_of_the_content_type_do_not_matter() -> None:
     """Browsers and tools write the type in several ways."""
     service = fake_service()
-    submission = replace(
-        filled(service), content_type="Application/X-WWW-Form-URLencoded; charset=UTF-8"
-    )
+    content_type = "Application/X-WWW-Form-URLencoded; charset=UTF-8"
+    submission = filled(service)._replace(content_type=content_type)
 
     assert (await post(service, submission)).status == 200
 
@@ -555,7 +554,7 @@ async def test_answers_from_other_sites_decide_nothing(
     """A form that another site submits is refused even with a good nonce."""
     service = fake_service()
 
-    answer = await post(service, replace(filled(service), origin=origin, fetch_site=fetch_site))
+    answer = await post(service, filled(service)._replace(origin=origin, fetch_site=fetch_site))
 
     assert answer.status == 403
     assert "The answer came from another site." in Page(answer).paragraphs()
@@ -577,7 +576,7 @@ async def test_an_origin_is_known_however_the_base_url_is_written(
     """Browsers write a site in lower case and leave out the port that its scheme has anyway."""
     service = fake_service()
     answer = await pages(service, base_url).post(
-        link(service), replace(filled(service), origin=origin), wants_json=False
+        link(service), filled(service)._replace(origin=origin), wants_json=False
     )
 
     assert answer.status == 200
@@ -599,7 +598,7 @@ async def test_answers_from_the_page_itself_decide(
     """Browsers name our origin, none, or "null" because the page sends no referrer."""
     service = fake_service()
 
-    answer = await post(service, replace(filled(service), origin=origin, fetch_site=fetch_site))
+    answer = await post(service, filled(service)._replace(origin=origin, fetch_site=fetch_site))
 
     assert answer.status == 200
 

@@ -12,7 +12,7 @@ from app.aws_lambda.options import Options, read_options
 from app.aws_lambda.parts import Invocations
 from app.aws_lambda.rotation import KEYS_LIVE_S, KEYS_REST_S, may_judge
 from app.errors import StartRefused
-from app.secrets_source import new_secret_key
+from app.secret_files import new_secret_key
 from tests.approvals.store.moto import moto_url
 from tests.approvals.store.tables import create_table, dynamodb_client
 from tests.approvals.world import NOW

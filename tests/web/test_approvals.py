@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.approvals.api_keys import api_key_entry, new_api_key
 from app.logs import LogLines
 from app.main import service
-from app.secrets_source import new_secret_key
+from app.secret_files import new_secret_key
 from app.server import Stop
 from app.settings import Settings
 

@@ -9,7 +9,8 @@ from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import ANSWER, MAIL, count_waiting, due, first_due, waiting
 from app.approvals.store.dynamodb.moves import Move, make_move
 from app.approvals.store.dynamodb.table import Table
-from app.approvals.store.dynamodb.wire import Item, Key, Update
+from app.approvals.store.dynamodb.wire import Item, Key
+from app.approvals.store.dynamodb.writes import Update
 from app.approvals.store.interface import Backlog, Lease, Owed
 from app.clock import to_ms
 

@@ -18,7 +18,8 @@ from app.approvals.store.dynamodb.minting import mint
 from app.approvals.store.dynamodb.moves import Plan, make_move
 from app.approvals.store.dynamodb.reading import ApprovalReader
 from app.approvals.store.dynamodb.table import Table
-from app.approvals.store.dynamodb.wire import Condition, Item, Key, Update
+from app.approvals.store.dynamodb.wire import Condition, Item, Key
+from app.approvals.store.dynamodb.writes import Update
 from app.approvals.store.interface import Backlog, Ballot, Lease, NewApproval, Owed, Stored
 from app.clock import to_ms
 

@@ -13,7 +13,8 @@ from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import ANSWER, DUE
 from app.approvals.store.dynamodb.moves import Move
-from app.approvals.store.dynamodb.wire import Item, Put
+from app.approvals.store.dynamodb.wire import Item
+from app.approvals.store.dynamodb.writes import Put
 from app.approvals.store.interface import Ballot
 from app.clock import to_ms
 

@@ -25,7 +25,8 @@ from app.approvals.payloads import payload_digest
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.due import AUDIT, DUE, count_waiting, due
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
-from app.approvals.store.dynamodb.wire import Condition, Item, Key, Put, Update
+from app.approvals.store.dynamodb.wire import Condition, Item, Key
+from app.approvals.store.dynamodb.writes import Put, Update
 from app.clock import from_ms, to_ms
 from app.errors import StoreUnavailable
 

@@ -2,7 +2,7 @@
 
 from zlib import crc32
 
-from app.strict_json import Json
+from app.json_value import Json
 
 #: what is due when; only items that wait for a date are in it
 DUE_INDEX = "due"

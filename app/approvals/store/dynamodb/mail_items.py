@@ -23,7 +23,8 @@ from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import DUE, MAIL, due, first_due
 from app.approvals.store.dynamodb.moves import MAX_ROUNDS, Move, make_move
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
-from app.approvals.store.dynamodb.wire import Condition, Item, Key, Put, Update
+from app.approvals.store.dynamodb.wire import Condition, Item, Key
+from app.approvals.store.dynamodb.writes import Put, Update
 from app.clock import from_ms, to_ms
 from app.errors import StoreUnavailable
 from app.strict_json import dumps

@@ -8,7 +8,7 @@ from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.mail_items import request_mails
 from app.approvals.store.dynamodb.moves import Move, next_entry
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
-from app.approvals.store.dynamodb.wire import Put, Write
+from app.approvals.store.dynamodb.writes import Put, Write
 from app.approvals.store.interface import NewApproval
 from app.clock import to_ms
 from app.errors import StoreUnavailable, StoreUnconfirmed

@@ -18,7 +18,8 @@ from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import AUDIT
 from app.approvals.store.dynamodb.rows import SeenRows
 from app.approvals.store.dynamodb.table import ConditionFailed, Table
-from app.approvals.store.dynamodb.wire import Condition, Item, Key, Put, Update, Write
+from app.approvals.store.dynamodb.wire import Condition, Item, Key
+from app.approvals.store.dynamodb.writes import Put, Update, Write
 from app.clock import to_ms
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from app.strict_json import Json, canonical

@@ -1,12 +1,10 @@
 """An approval as items, and back."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any
-
-import orjson
+from typing import Any, NamedTuple
 
 from app.approvals.document import read_request_document
 from app.approvals.model import Approval, Decision, Payload, Request, State
@@ -25,8 +23,7 @@ MAX_REQUEST_BYTES = 3_500_000
 SEEN_ROWS = 512  #: of about a kilobyte each
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """What never changes about an approval."""
 
     request: Request
@@ -87,7 +84,7 @@ def document_of(parts: Iterable[Item]) -> bytes:
 def read_kept(row: Item, parts: Sequence[Item]) -> Kept:
     """What `request_items` wrote."""
     document = document_of(parts)
-    request = read_request_document(orjson.loads(document), from_ms(row["expires_at"]))
+    request = read_request_document(json.loads(document), from_ms(row["expires_at"]))
     return Kept(request, parts[0]["token"], parts[0]["fingerprint"], len(document))
 
 

@@ -12,7 +12,8 @@ from app.approvals.store.dynamodb.audit_items import AuditItems
 from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.mail_items import MailItems
 from app.approvals.store.dynamodb.table import ConditionFailed, Table, open_table
-from app.approvals.store.dynamodb.wire import Item, Put, Update
+from app.approvals.store.dynamodb.wire import Item
+from app.approvals.store.dynamodb.writes import Put, Update
 
 if TYPE_CHECKING:
     from app.approvals.store.dynamodb.running import Run

@@ -8,22 +8,11 @@ that does not exist: `StoreUnavailable`, and a line in the log). When the patien
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from app.approvals.store.dynamodb.wire import (
-    Condition,
-    Item,
-    Key,
-    Update,
-    Write,
-    from_wire_item,
-    query,
-    transaction,
-)
+from app.approvals.store.dynamodb.wire import Condition, Item, Key, from_wire_item, query
 from app.aws_json import (
     DYNAMODB,
     AwsJsonClient,
@@ -33,7 +22,10 @@ from app.aws_json import (
     find_region,
 )
 from app.errors import StoreError, StoreUnavailable, StoreUnconfirmed
-from app.strict_json import Json
+from app.json_value import Json
+
+if TYPE_CHECKING:
+    from app.approvals.store.dynamodb.writes import Update, Write
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +61,7 @@ _IN_PROGRESS = "TransactionInProgressException"
 _BATCH = 100  #: keys in one BatchGetItem
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why one write of a transaction was not made."""
 
     failed: bool  #: its condition did not hold
@@ -186,7 +177,7 @@ class Table:
                 return
             members["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def update(self, change: Update) -> Item | None:
+    def update(self, change: "Update") -> Item | None:
         """The item after *change*; None if its conditions do not hold.
 
         A change that was made by an attempt whose answer was lost is told by what it sets; so
@@ -200,13 +191,14 @@ class Table:
             made = item is not None and change.sets.items() <= item.items()
             return item if failed.after_silence and made else None
 
-    def transact(self, writes: Sequence[Write], token: str) -> None:
+    def transact(self, writes: "Sequence[Write]", token: str) -> None:
         """All of *writes*, or none. Within ten minutes the same *token* counts once.
 
         Raises:
             ConditionFailed: with the reason of each write.
         """
-        self._write("TransactWriteItems", transaction(writes, self.name, token))
+        items = [{type(write).__name__: write.wire(self.name)} for write in writes]
+        self._write("TransactWriteItems", {"TransactItems": items, "ClientRequestToken": token})
 
     def _read(self, operation: str, members: Json) -> Json:
         try:
@@ -239,7 +231,10 @@ class Table:
         """Pause for a random part of *pause_s*; StoreUnavailable if that is too long."""
         if self._monotonic() + pause_s > ends:
             raise StoreUnavailable()
-        self._sleep(random.uniform(0, pause_s))  # noqa: S311  # spreads, keeps no secret
+        # Not at the top: a call that is answered at once has no pauses to spread.
+        from random import uniform  # noqa: PLC0415
+
+        self._sleep(uniform(0, pause_s))  # noqa: S311  # keeps no secret
 
 
 def open_table(name: str) -> Table:

@@ -1,11 +1,10 @@
-"""Items, conditions and updates as DynamoDB's API writes them."""
+"""Items and conditions as DynamoDB's API writes them."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.strict_json import Json
+from app.json_value import Json
 
 Item = Mapping[str, Any]  #: attributes by name: str, int, bool, bytes, lists and maps of them
 
@@ -28,65 +27,9 @@ Condition = tuple[str, str, Any]
 _FUNCTIONS = {"exists": "attribute_exists", "absent": "attribute_not_exists"}
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A change to one item; nothing happens if *conditions* do not hold."""
-
-    key: Key
-    conditions: Sequence[Condition]
-    sets: Item = field(default_factory=dict)
-    removes: Sequence[str] = ()
-    adds: Mapping[str, int] = field(default_factory=dict)
-
-    def wire(self, table: str) -> Json:
-        """The members of UpdateItem, which are those of a transaction's Update too."""
-        names = _Names()
-        parts = []
-        if self.sets:
-            changes = [
-                f"{names.of(name)} = {names.put(value)}" for name, value in self.sets.items()
-            ]
-            parts.append("SET " + ", ".join(changes))
-        if self.removes:
-            parts.append("REMOVE " + ", ".join(names.of(name) for name in self.removes))
-        if self.adds:
-            changes = [f"{names.of(name)} {names.put(value)}" for name, value in self.adds.items()]
-            parts.append("ADD " + ", ".join(changes))
-        members = {"TableName": table, "Key": self.key.wire, "UpdateExpression": " ".join(parts)}
-        if self.conditions:
-            members |= {"ConditionExpression": names.all(self.conditions), **_OLD_IMAGE}
-        return members | names.wire()
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A new item; nothing happens if there is one with its key."""
-
-    item: Item
-
-    def wire(self, table: str) -> Json:
-        """The members of PutItem, which are those of a transaction's Put too."""
-        return {
-            "TableName": table,
-            "Item": to_wire_item(self.item),
-            "ConditionExpression": "attribute_not_exists(pk)",
-            **_OLD_IMAGE,
-        }
-
-
-Write = Update | Put
-_OLD_IMAGE = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-
-
-def transaction(writes: Sequence[Write], table: str, token: str) -> Json:
-    """The members of TransactWriteItems."""
-    items = [{type(write).__name__: write.wire(table)} for write in writes]
-    return {"TransactItems": items, "ClientRequestToken": token}
-
-
 def query(table: str, conditions: Sequence[Condition], index: str | None = None) -> Json:
     """The members of Query; without an *index* the read is strongly consistent."""
-    names = _Names()
+    names = Names()
     members = {"TableName": table, "KeyConditionExpression": names.all(conditions), **names.wire()}
     return members | ({"IndexName": index} if index else {"ConsistentRead": True})
 
@@ -130,7 +73,7 @@ def from_wire(value: Json) -> Any:
     return content  # S and BOOL
 
 
-class _Names:
+class Names:
     """Placeholders for names and values: many plain words are reserved in expressions."""
 
     def __init__(self) -> None:
