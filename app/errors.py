@@ -222,6 +222,11 @@ class StateMachineDoesNotExist(StepFunctionsError):
     """State Machine Does Not Exist"""
 
 
+class StateMachineLimitExceeded(StepFunctionsError):
+    """The maximum number of state machines has been reached. Existing state machines must be
+    deleted before a new state machine can be created."""
+
+
 class StateMachineAlreadyExists(StepFunctionsError):
     """State Machine Already Exists"""
 
@@ -257,6 +262,11 @@ class TooManyTags(_OfResource):
 
 class ActivityDoesNotExist(StepFunctionsError):
     """Activity Does Not Exist"""
+
+
+class ActivityLimitExceeded(StepFunctionsError):
+    """The maximum number of activities has been reached. Existing activities must be deleted
+    before a new activity can be created."""
 
 
 class ActivityAlreadyExists(StepFunctionsError):

@@ -24,6 +24,7 @@ from app.engine.tokens import PageTokens, TokenMint
 from app.errors import (
     ActivityAlreadyExists,
     ActivityDoesNotExist,
+    ActivityLimitExceeded,
     ActivityWorkerLimitExceeded,
     InvalidEncryptionConfiguration,
     InvalidToken,
@@ -33,10 +34,12 @@ from app.strict_json import Json
 
 POLL_S = 60.0  #: how long GetActivityTask waits for a task
 MAX_POLLERS = 1_000  #: of one activity
+MAX_ACTIVITIES = 100_000  #: AWS's quota for an account and region
 
 _FIND = "SELECT id, name, created_ms FROM activities WHERE name = ?"
 _LIST = "SELECT id, name, created_ms FROM activities WHERE id > ? ORDER BY id LIMIT ?"
 _INSERT = "INSERT INTO activities (name, created_ms, tags) VALUES (?, ?, ?)"
+_COUNT = "SELECT count(*) FROM activities"
 _DELETE = "DELETE FROM activities WHERE name = ?"
 # A task whose moment has come times out next; nobody gets it any more.
 _OLDEST = """SELECT key FROM frames WHERE activity = ? AND (due_ms IS NULL OR due_ms > ?)
@@ -79,6 +82,8 @@ class Activities:
                 _check_same(arn, encryption_configuration)
                 return int(rows[0][2])
             check_encryption(encryption_configuration)
+            if connection.execute(_COUNT).fetchone()[0] >= MAX_ACTIVITIES:
+                raise ActivityLimitExceeded()
             connection.execute(_INSERT, (name, now_ms, tagged))
             return now_ms
 

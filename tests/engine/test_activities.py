@@ -9,6 +9,7 @@ from app.engine import activities
 from app.errors import (
     ActivityAlreadyExists,
     ActivityDoesNotExist,
+    ActivityLimitExceeded,
     ActivityWorkerLimitExceeded,
     InvalidEncryptionConfiguration,
     InvalidName,
@@ -319,3 +320,17 @@ async def test_a_worker_that_leaves_as_the_task_comes_leaves_it_to_the_next(
 
     assert (await second)["input"] == "1"
     await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_there_are_no_more_activities_than_aws_allows(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An activity that is there is no new one, and a deleted one makes room."""
+    monkeypatch.setattr(activities, "MAX_ACTIVITIES", 1)  # a hundred thousand take their time
+    first = await driver.call("CreateActivity", name="first")
+
+    with pytest.raises(ActivityLimitExceeded):
+        await driver.call("CreateActivity", name="second")
+    assert await driver.call("CreateActivity", name="first") == first
+    await driver.call("DeleteActivity", activityArn=first["activityArn"])
+    await driver.call("CreateActivity", name="second")

@@ -39,6 +39,7 @@ from app.errors import (
     StateMachineAlreadyExists,
     StateMachineDeleting,
     StateMachineDoesNotExist,
+    StateMachineLimitExceeded,
     StoreError,
     ValidationException,
 )
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ACTIVE, DELETING, DELETED = "ACTIVE", "DELETING", "DELETED"
+MAX_MACHINES = 100_000  #: AWS's quota for an account and region
 KEPT_MACHINES = 256  #: parsed definitions in memory
 
 _DEFAULTS: Mapping[str, Json] = {
@@ -85,6 +87,7 @@ _BY_NAME = (
 _BY_REVISION = (
     f"SELECT {_COLUMNS} FROM revisions r JOIN machines m ON m.id = r.machine WHERE r.id = ?"  # noqa: S608
 )
+_COUNT = "SELECT count(*) FROM machines WHERE status != 'DELETED'"
 _LIST = """SELECT id, name, type, created_ms FROM machines WHERE status = 'ACTIVE' AND name > ?
     ORDER BY name LIMIT ?"""
 _INSERT_MACHINE = """INSERT INTO machines (name, type, status, revision, created_ms, tags)
@@ -166,6 +169,8 @@ class Machines:
 
         def work(connection: sqlite3.Connection) -> tuple[int, Version | None]:
             row = _by_name(connection, name)
+            if row is None or row.status == DELETED:
+                _check_quota(connection)
             if row is None:
                 cursor = connection.execute(_INSERT_MACHINE, (name, kind, now_ms, tagged))
                 machine_id = cursor.lastrowid or 0
@@ -476,6 +481,11 @@ def _refuse_label(arn: str) -> None:
             "Labeled State Machine ARNs are not supported by this API",
             "API_DOES_NOT_SUPPORT_LABELED_ARNS",
         )
+
+
+def _check_quota(connection: sqlite3.Connection) -> None:
+    if connection.execute(_COUNT).fetchone()[0] >= MAX_MACHINES:
+        raise StateMachineLimitExceeded()
 
 
 def _check_role(role_arn: str) -> None:

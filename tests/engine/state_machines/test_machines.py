@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from app.engine.state_machines import machines
 from app.errors import (
     InvalidArn,
     InvalidDefinition,
@@ -15,6 +16,7 @@ from app.errors import (
     StateMachineAlreadyExists,
     StateMachineDeleting,
     StateMachineDoesNotExist,
+    StateMachineLimitExceeded,
     TaskTimedOut,
     ValidationException,
 )
@@ -459,3 +461,20 @@ async def test_a_configuration_is_checked_member_by_member(driver: Driver) -> No
         "1 validation error detected: Value 'SOME' at 'loggingConfiguration.level' failed to "
         "satisfy constraint: Member must satisfy enum value set: [ALL, ERROR, FATAL, OFF]"
     )
+
+
+async def test_there_are_no_more_machines_than_aws_allows(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is there is no new one, and a deleted one makes room."""
+    monkeypatch.setattr(machines, "MAX_MACHINES", 2)  # a hundred thousand take their time
+    first = await driver.machine(ONE, "first")
+    await driver.machine(ONE, "second")
+
+    with pytest.raises(StateMachineLimitExceeded):
+        await driver.machine(ONE, "third")
+    assert await driver.machine(ONE, "first") == first
+    await driver.call("DeleteStateMachine", stateMachineArn=first)
+    await driver.machine(ONE, "third")
+    with pytest.raises(StateMachineLimitExceeded):
+        await driver.machine(ONE, "first")
