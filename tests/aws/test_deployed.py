@@ -43,11 +43,23 @@ WORKFLOW = (REPOSITORY / "examples" / "approval" / "workflow.asl.json").read_tex
 WRITE = "TransactWriteItems"
 
 
+_ran: set[str] = set()
+
+
 @pytest.fixture(autouse=True)
-def calm(stack: Stack) -> Iterator[None]:
+def calm(stack: Stack, request: pytest.FixtureRequest) -> Iterator[None]:
     """No fault is left over, and no environment that a test has changed."""
     yield
     stack.cloud.faults.clear()
+    _ran.add(request.function.__name__)
+
+
+@pytest.fixture
+def all_above(request: pytest.FixtureRequest) -> None:
+    """For what speaks of all tests above it; skips where they did not all run before."""
+    names = [name for name in vars(request.module) if name.startswith("test_")]
+    if not _ran.issuperset(names[: names.index(request.function.__name__)]):
+        pytest.skip("it speaks of all tests above it, and they did not all run")
 
 
 @pytest.fixture
@@ -486,6 +498,7 @@ def test_the_built_template_needs_no_aliases(artifacts: Path) -> None:
     assert built.count("secretsmanager:GetSecretValue") == 8
 
 
+@pytest.mark.usefixtures("all_above")
 def test_no_log_holds_a_token_a_link_or_a_key(stack: Stack) -> None:
     """Whatever was logged above, at the level DEBUG, can be shown to anybody."""
     keys = stack.client("secretsmanager").get_secret_value(SecretId=stack.names["SecretKeys"])
@@ -506,6 +519,7 @@ UNUSED = {
 }
 
 
+@pytest.mark.usefixtures("all_above")
 def test_each_function_has_the_rights_that_it_uses_and_no_more(stack: Stack) -> None:
     """All of the above was done under the rights of the roles; none of them is to spare."""
     spare = {name: rights.granted - rights.used for name, rights in stack.cloud.rights.items()}
