@@ -164,7 +164,7 @@ class Database:
             self.read("COMMIT")
 
     async def write(self, work: Work[T], then: Callable[[T], None] | None = None) -> T:
-        """What *work* returns, once all it changed is on disk; *then* is called with it before.
+        """What *work* returns, once all it changed is on disk; *then* is called with that first.
 
         *work* is short and synchronous. It sees the changes of works before it in the same group,
         which are not yet committed; its answer is therefore held back until they are. What it
