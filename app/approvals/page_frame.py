@@ -4,7 +4,7 @@ No page runs a script, can be framed, cached or indexed, or tells other sites it
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -46,6 +46,11 @@ class Answer(NamedTuple):
     def adding(self, name: bytes, value: bytes) -> "Answer":
         """The same answer with one more header."""
         return Answer(self.status, (*self.headers, (name, value)), self.body)
+
+    def under(self, policy: bytes) -> "Answer":
+        """The same page under another content security policy."""
+        kept = tuple(header for header in self.headers if header[0] != _POLICY)
+        return Answer(self.status, (*kept, (_POLICY, policy)), self.body)
 
 
 class Template(Protocol):
@@ -118,11 +123,20 @@ class PageFrame:
         """Plain text."""
         return self._whole(status, _TEXT, text.encode("utf-8", "replace"))
 
+    def sending_on(self, page: Answer, schemes: Iterable[str]) -> Answer:
+        """*page*, whose form may be answered with a redirect to any address of *schemes*.
+
+        Browsers follow the redirects of a form no further than ``form-action`` allows, to the
+        address that was named and whatever that one redirects to.
+        """
+        sources = "".join(f" {scheme}:" for scheme in sorted(schemes))
+        own = b"form-action 'self'"
+        policy = next(value for name, value in page.headers if name == _POLICY)
+        return page.under(policy.replace(own, own + sources.encode("ascii")))
+
     def foreign(self, html: str) -> Answer:
         """A page that a workflow wrote: shown as it is, but nothing in it runs or is trusted."""
-        answer = self._whole(200, _HTML, html.encode("utf-8", "replace"))
-        kept = tuple(header for header in answer.headers if header[0] != _POLICY)
-        return Answer(answer.status, (*kept, (_POLICY, b"sandbox")), answer.body)
+        return self._whole(200, _HTML, html.encode("utf-8", "replace")).under(b"sandbox")
 
     def bare(self, status: int, *headers: tuple[bytes, bytes]) -> Answer:
         """No body at all."""

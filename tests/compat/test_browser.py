@@ -49,6 +49,32 @@ async def browsing(
         yield page
 
 
+@pytest.mark.parametrize(
+    "action",
+    [
+        {**APPROVE, "response": {"redirect": "https://thanks.example.com/you"}},
+        post(outcome(output=1, response={"redirect": "https://thanks.example.com/you"})),
+    ],
+)
+async def test_a_person_is_sent_on_where_the_workflow_wants(
+    chromium: Browser, full: Api, action: Any
+) -> None:
+    """Browsers follow a form's answer no further than the page's policy allows."""
+
+    async def thank(route: Route) -> None:
+        await route.fulfill(body="<h1>Thank you</h1>", content_type="text/html")
+
+    url = await full.url(action)
+    async with browsing(chromium, full) as page:
+        await page.route("https://thanks.example.com/**", thank)
+        await page.goto(url)
+        await page.get_by_role("checkbox").check()
+        await page.get_by_role("button").click()
+
+        await expect(page.get_by_role("heading")).to_have_text("Thank you")
+    assert len(full.sent) == 1
+
+
 async def test_a_person_rejects_with_a_comment(chromium: Browser, full: Api) -> None:
     """The form holds until reason and box are there; then the workflow has the reason."""
     action = post(RELAY | {"schema": COMMENT}) | {"name": "reject_with_comments"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.approvals.compat.form import make_form
-from tests.compat.api import BROWSER, TOKEN, Api, outcome, post
+from tests.compat.api import BEAT, BROWSER, TOKEN, Api, outcome, post
 from tests.compat.test_get import confirmed, fields
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -222,6 +222,32 @@ async def test_what_no_form_can_show_is_left_to_programs(full: Api, schema: Any)
 
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert "This address is used by a program" in response.text
+
+
+@pytest.mark.parametrize(
+    ("action", "allowed"),
+    [
+        (BEAT, "'self'"),
+        ({**BEAT, "response": {"html": "<p>Thanks</p>"}}, "'self'"),
+        ({**BEAT, "response": {"redirect": "HTTPS://thanks.example.com/you"}}, "'self' https:"),
+        (post(outcome(output=1), response={"redirect": "http://127.0.0.1/"}), "'self' http:"),
+        (
+            post(
+                outcome(output=1, response={"redirect": "https://a.example.com/"}),
+                outcome(output=2, response={"redirect": "http://b.example.com/"}),
+            ),
+            "'self' http: https:",
+        ),
+    ],
+)
+async def test_a_form_may_be_answered_with_the_redirects_of_its_action(
+    full: Api, action: Any, allowed: str
+) -> None:
+    """Browsers follow a form's redirects no further than the page's policy allows."""
+    shown = await full.get(await full.url(action), **BROWSER)
+
+    directives = shown.headers["content-security-policy"].split("; ")
+    assert f"form-action {allowed}" in directives
 
 
 @pytest.mark.parametrize(

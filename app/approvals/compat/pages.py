@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.approvals.afterwards import Onlooker, afterwards, is_open
 from app.approvals.asking import asks, deadline, style_of
@@ -157,6 +158,13 @@ class CallbackPages:
     def _ask(
         self, link: Link, now: datetime, fault: _Fault | None, form: Mapping[str, str]
     ) -> Answer:
+        page = self._form_page(link, now, fault, form)
+        schemes = _redirect_schemes(link.callback.content)
+        return self._frame.sending_on(page, schemes) if schemes else page
+
+    def _form_page(
+        self, link: Link, now: datetime, fault: _Fault | None, form: Mapping[str, str]
+    ) -> Answer:
         reader = self._languages.reader()
         words = self._form_words(link, reader, now) | {
             "problem": fault and fault.sentence,
@@ -216,6 +224,13 @@ _NO_MORE: Mapping[str, Json] = {
     "others": (),
     "otherwise": "",
 }
+
+
+def _redirect_schemes(content: Mapping[str, Json]) -> set[str]:
+    """Of the addresses that whoever sends the form may be sent on to: http, https, or none."""
+    outcomes = content.get("outcomes", ())
+    replies = (part.get("response", {}) for part in (content, *outcomes))
+    return {urlsplit(reply["redirect"]).scheme for reply in replies if "redirect" in reply}
 
 
 def _labelled(field: FormField, reader: Reader) -> FormField:
