@@ -14,13 +14,13 @@ KEYS_LIVE_S = 300.0
 KEYS_REST_S = 3.0
 
 #: the part of a form's nonce that names its key (`LinkSigner.form_nonce`)
-_NONCE = re.compile(rb"(?:^|&)nonce=[0-9]+\.([a-z2-7]+)\.")
+_NONCE = rb"(?:^|&)nonce=[0-9]+\.([a-z2-7]+)\."
 
 
 def may_judge(ring: KeyRing, age_s: float, link: str | None, form: bytes) -> bool:
     """Whether the keys of *ring*, read *age_s* ago, can tell what *link* and *form* are worth."""
     named = [] if link is None else [link.rpartition(".")[0].rpartition(".")[2]]
-    nonce = _NONCE.search(form)
+    nonce = re.search(_NONCE, form) if form else None
     if nonce is not None:
         named.append(nonce[1].decode())
     return age_s < (KEYS_LIVE_S if all(one in ring for one in named) else KEYS_REST_S)
