@@ -1,6 +1,7 @@
 """What survives: restarts, crashes between commit and call, and a second engine."""
 
 import asyncio
+import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from app.engine import loops
 from app.engine.dispatch import AT_HAND, IN_FLIGHT
 from app.engine.store import FILE
-from app.errors import StartRefused, TaskTimedOut
+from app.errors import InvalidDefinition, StartRefused, TaskTimedOut
 from app.strict_json import Json
 from tests.engine.driving import Driver, Flaky, crash, invoked, only, parked
 
@@ -316,6 +317,32 @@ async def test_a_definition_that_is_refused_by_now_stops_nobody_else(driver: Dri
     assert (await driver.describe(owed))["error"] == "States.Runtime"
     again = await driver.call("StartExecution", stateMachineArn=machine_of(old))
     assert (await driver.describe(again["executionArn"]))["error"] == "States.Runtime"
+
+
+async def test_an_execution_outlives_a_check_that_came_after_it(driver: Driver) -> None:
+    """A call that lacks a member is refused in new definitions; what waits for another goes on."""
+    send = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": True}
+    rule = {"Variable": "$.send", "IsPresent": True, "Next": "Send"}
+    states: Json = {
+        "Wait": {"Type": "Wait", "Seconds": 5, "Next": "Which"},
+        "Which": {"Type": "Choice", "Choices": [rule], "Default": "Done"},
+        "Send": {**send, "Parameters": {"QueueUrl": "http://queue", "MessageBody": "go"}},
+        "Done": {"Type": "Succeed"},
+    }
+    arn = await driver.run({"StartAt": "Wait", "States": states}, {})
+    states["Send"]["Parameters"] = {}
+    stored = {"StartAt": "Wait", "States": states}
+    await driver.stop()
+    with sqlite3.connect(driver.directory / FILE) as database:
+        database.execute("UPDATE revisions SET definition = ?", (json.dumps(stored),))
+    database.close()
+
+    await driver.start()
+    await driver.pass_time(5)
+
+    assert await driver.status(arn) == "SUCCEEDED"
+    with pytest.raises(InvalidDefinition):
+        await driver.machine(stored, name="new")
 
 
 def machine_of(execution_arn: str) -> str:

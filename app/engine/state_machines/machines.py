@@ -29,7 +29,7 @@ from app.engine.state_machines.validation import (
     STANDARD,
     faults_of,
     refuse_faults,
-    rules_of,
+    stored_rules,
 )
 from app.engine.store import RUNNING, Query, within
 from app.engine.tokens import PageTokens
@@ -430,7 +430,7 @@ class Machines:
         return row
 
     def _keep(self, row: MachineRow) -> Revision:
-        machine = parse(row.definition, rules_of(row.type)).machine
+        machine = parse(row.definition, stored_rules(row.type)).machine
         if machine is None:
             # Stored by a version that refused less. Its executions fail; others must go on.
             log.error("a stored definition cannot be run", extra={"machine": row.name})

@@ -39,8 +39,17 @@ class Validation:
 
 
 def rules_of(kind: str) -> Rules:
-    """What a state machine of a type is checked against."""
+    """What a new definition of a state machine of a type is checked against."""
     return Rules(supports, kind == EXPRESS, accepted, needed)
+
+
+def stored_rules(kind: str) -> Rules:
+    """What a definition is read by that was accepted once.
+
+    An older version may have refused less. Executions may wait in it for a year, so what can be
+    run all the same is not refused now: a call without a member that it needs fails once made.
+    """
+    return Rules(supports, kind == EXPRESS, accepted)
 
 
 def faults_of(definition: str, kind: str) -> Sequence[Diagnostic]:
