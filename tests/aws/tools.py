@@ -49,7 +49,7 @@ def run(*command: str, stdin: bytes | None = None, **environment: str) -> bytes:
         capture_output=True,
         cwd=REPOSITORY,
         env={**_ENVIRONMENT, **environment},
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
     return done.stdout
@@ -78,7 +78,7 @@ def lint(directory: Path, template: dict[str, Json]) -> list[str]:
         [str(TOOLS / "cfn-lint"), "--format", "json", "--template", str(path)],
         capture_output=True,
         env=_ENVIRONMENT,
-        timeout=120,
+        timeout=900,
     )
     found: list[dict[str, Any]] = loads(done.stdout)
     return [f"{one['Rule']['Id']} {one['Message']}" for one in found]
