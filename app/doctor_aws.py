@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.approvals.channels.ses import connect_ses
-from app.approvals.mime import Mailbox
+from app.approvals.mail.mime import Mailbox
 from app.approvals.store.dynamodb.setup import table_faults
 from app.aws_json import (
     DYNAMODB,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.approvals.language_files import load_languages
-from app.approvals.messages import MailWriter
-from app.approvals.mime import Mailbox
-from app.approvals.page_frame import PageFrame
-from app.approvals.pages import DecisionPages
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.mime import Mailbox
+from app.approvals.pages.decision_pages import DecisionPages
+from app.approvals.pages.frame import PageFrame
 from app.errors import StartRefused
 from app.templating import environment
 from tests.approvals.asked import APPROVAL, BASE_URL, NOW, fake_service, mail

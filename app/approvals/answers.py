@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.approvals.mails import ApprovalView
+from app.approvals.mail.model import ApprovalView
 from app.approvals.model import Approval
 from app.clock import iso
 from app.strict_json import Json

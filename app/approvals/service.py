@@ -22,8 +22,8 @@ from app.approvals.audit_check import chain_fault
 from app.approvals.delivery import Delivery, Settlement
 from app.approvals.document import request_document
 from app.approvals.links import LinkSigner
-from app.approvals.mail_cap import MailCap
-from app.approvals.mails import ApprovalView, Notice
+from app.approvals.mail.cap import MailCap
+from app.approvals.mail.model import ApprovalView, Notice
 from app.approvals.model import Action, Approval, Decision, Holder, Payload, Request, State
 from app.approvals.payloads import decision_payload, expiry_payload
 from app.approvals.protocol import as_of

@@ -6,7 +6,7 @@ from app.approvals.compat.http import Callbacks
 from app.approvals.compat.link import Switches
 from app.approvals.language import Languages
 from app.approvals.links import LinkSigner
-from app.approvals.page_frame import PageFrame
+from app.approvals.pages.frame import PageFrame
 from app.approvals.service import ApprovalService
 from app.aws_lambda.options import Options
 from app.clock import utc_now

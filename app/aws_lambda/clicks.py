@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NoReturn, TypeVar
 
-from app.approvals.decision_form import MAX_FORM_BYTES
 from app.approvals.keyring import KeyRing
 from app.approvals.language import Languages
 from app.approvals.links import LinkSigner
-from app.approvals.page_frame import Answer, PageFrame, Templates
-from app.approvals.page_request import PageRequest, TooLargeForm, answer
-from app.approvals.pages import DecisionPages, Decisions
+from app.approvals.pages.decision_pages import DecisionPages, Decisions
+from app.approvals.pages.form import MAX_FORM_BYTES
+from app.approvals.pages.frame import Answer, PageFrame, Templates
+from app.approvals.pages.request import PageRequest, TooLargeForm, answer
 from app.approvals.reading import Reading
 from app.approvals.store.dynamodb.in_place import InPlace
 from app.approvals.store.dynamodb.reading import ApprovalReader

@@ -3,9 +3,9 @@
 from jinja2 import Environment
 
 from app.approvals.language import Languages
-from app.approvals.messages import MailWriter
-from app.approvals.mime import Mailbox
-from app.approvals.outbox import MailWorker
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.mime import Mailbox
+from app.approvals.mail.outbox import MailWorker
 from app.approvals.service import ApprovalService
 from app.approvals.store.interface import ApprovalStore
 from app.aws_lambda.channel import open_channel

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from app.approvals.compat.http import Callbacks
     from app.approvals.language import Languages
-    from app.approvals.outbox import MailWorker
+    from app.approvals.mail.outbox import MailWorker
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.approvals.mails import ApprovalView
+from app.approvals.mail.model import ApprovalView
 from app.approvals.model import Approval, Person
 from app.approvals.service import ApprovalService
 from app.clock import iso

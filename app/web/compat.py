@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.approvals.compat.http import CallbackRequest, Callbacks, read_query
-from app.approvals.page_frame import Answer
+from app.approvals.pages.frame import Answer
 
 Authorize = Callable[[Request], object]
 

@@ -8,10 +8,10 @@ from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.approvals.decision_form import MAX_FORM_BYTES
-from app.approvals.page_frame import Answer
-from app.approvals.page_request import PageRequest, TooLargeForm, answer
-from app.approvals.pages import DecisionPages
+from app.approvals.pages.decision_pages import DecisionPages
+from app.approvals.pages.form import MAX_FORM_BYTES
+from app.approvals.pages.frame import Answer
+from app.approvals.pages.request import PageRequest, TooLargeForm, answer
 
 _PREFIX = "/d/"
 

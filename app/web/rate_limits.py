@@ -17,9 +17,9 @@ from time import monotonic
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.approvals.page_frame import Answer
-from app.approvals.page_request import PageRequest
-from app.approvals.pages import DecisionPages
+from app.approvals.pages.decision_pages import DecisionPages
+from app.approvals.pages.frame import Answer
+from app.approvals.pages.request import PageRequest
 
 MAX_BUCKETS = 50_000  #: callers remembered; the one not seen for longest is forgotten first
 CODE = "too_many_requests"

@@ -9,9 +9,9 @@ from typing import Any
 from app.approvals.keyring import KeyRing
 from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
-from app.approvals.mails import Mail, MailKind
-from app.approvals.messages import MailWriter
-from app.approvals.mime import Mailbox
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.mime import Mailbox
+from app.approvals.mail.model import Mail, MailKind
 from app.approvals.model import (
     Action,
     Approval,
@@ -25,8 +25,8 @@ from app.approvals.model import (
     State,
     Success,
 )
-from app.approvals.page_frame import PageFrame
-from app.approvals.pages import DecisionPages
+from app.approvals.pages.decision_pages import DecisionPages
+from app.approvals.pages.frame import PageFrame
 from app.errors import UnknownLink
 from app.templating import environment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.approvals.approval_ids import new_approval_id
-from app.approvals.mails import MailState
+from app.approvals.mail.model import MailState
 from app.approvals.model import (
     Action,
     Approval,

@@ -14,7 +14,7 @@ from app.approvals.keyring import KeyRing
 from app.approvals.language_files import load_languages
 from app.approvals.links import LinkSigner
 from app.approvals.model import Approval, Holder
-from app.approvals.page_frame import PageFrame
+from app.approvals.pages.frame import PageFrame
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
 from app.approvals.store.interface import ApprovalStore

@@ -112,7 +112,7 @@ def test_the_click_function_imports_no_more_than_it_needs() -> None:
 
     assert not [name for name in modules if name.startswith(("app.web", "app.engine", "app.main"))]
     assert "app.approvals.service" in modules
-    assert "app.approvals.messages" not in modules
+    assert "app.approvals.mail.messages" not in modules
 
 
 def test_http_events_come_in_and_go_out_whole() -> None:

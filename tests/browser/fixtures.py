@@ -22,12 +22,12 @@ from starlette.types import ASGIApp
 
 from app.approvals.channels.smtp import SmtpChannel, SmtpServer
 from app.approvals.links import LinkSigner
-from app.approvals.messages import MailWriter
-from app.approvals.mime import Mailbox
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.mime import Mailbox
+from app.approvals.mail.outbox import MailWorker
 from app.approvals.model import Approval
-from app.approvals.outbox import MailWorker
-from app.approvals.page_frame import PageFrame
-from app.approvals.pages import DecisionPages
+from app.approvals.pages.decision_pages import DecisionPages
+from app.approvals.pages.frame import PageFrame
 from app.approvals.seal import open_sealer
 from app.approvals.service import ApprovalService
 from app.approvals.store.sqlite import SqliteStore

@@ -9,10 +9,10 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Browser, Page, Route
 
-from app.approvals.mails import MailKind, Notice
+from app.approvals.mail.model import MailKind, Notice
 from app.approvals.model import Approval, Holder, State
-from app.approvals.page_frame import Answer
-from app.approvals.pages import Submission
+from app.approvals.pages.decision_pages import Submission
+from app.approvals.pages.frame import Answer
 from app.inbox import read_mail
 from tests.approvals.asked import (
     APPROVAL,

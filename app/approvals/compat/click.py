@@ -17,10 +17,10 @@ from app.approvals.approval_ids import id_as_hex
 from app.approvals.compat.link import CallbackLinks, Link, LinkAnswer, Switches, expired
 from app.approvals.compat.pages import CallbackPages
 from app.approvals.compat.replies import Replies, ReplyType, negotiated
-from app.approvals.decision_form import FORM_TYPE
 from app.approvals.model import Approval, State
-from app.approvals.page_frame import Answer
-from app.approvals.pages import Submission
+from app.approvals.pages.decision_pages import Submission
+from app.approvals.pages.form import FORM_TYPE
+from app.approvals.pages.frame import Answer
 from app.approvals.service import ApprovalService
 from app.approvals.targets import TargetError, TaskGone
 from app.clock import Clock, iso

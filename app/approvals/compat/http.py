@@ -18,8 +18,8 @@ from app.approvals.compat.replies import Replies
 from app.approvals.compat.rules import PostRules
 from app.approvals.language import Languages
 from app.approvals.links import LinkSigner
-from app.approvals.page_frame import Answer, PageFrame
-from app.approvals.pages import Submission
+from app.approvals.pages.decision_pages import Submission
+from app.approvals.pages.frame import Answer, PageFrame
 from app.approvals.service import ApprovalService
 from app.clock import Clock
 from app.strict_json import Json, NotJson, dumps, loads

@@ -1,7 +1,7 @@
 """The pages of callback URLs: the one that asks, a post action's form, what is true afterwards.
 
-The same rules as for the pages behind mailed links (`pages.py`): GET reads and renders; only a POST
-of the page's own form, with a choice that nobody makes by default, does anything.
+The same rules as for the pages behind mailed links (`app/approvals/pages`): GET reads and renders;
+only a POST of the page's own form, with a choice that nobody makes by default, does anything.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.approvals.afterwards import Onlooker, afterwards, is_open
 from app.approvals.asking import asks, deadline, style_of
 from app.approvals.compat.form import FieldFault, FormField, make_form, make_title, read_answer
 from app.approvals.compat.link import CallbackLinks, Link, LinkAnswer
 from app.approvals.compat.replies import Replies, ReplyType
-from app.approvals.decision_form import FormRefused, OwnOrigins, read_fields
 from app.approvals.language import Languages, Reader
 from app.approvals.model import Approval
-from app.approvals.page_frame import Answer, PageFrame
-from app.approvals.pages import FormNonces, Submission
+from app.approvals.pages.afterwards import Onlooker, afterwards, is_open
+from app.approvals.pages.decision_pages import FormNonces, Submission
+from app.approvals.pages.form import FormRefused, OwnOrigins, read_fields
+from app.approvals.pages.frame import Answer, PageFrame
 from app.approvals.protocol import as_of
 from app.approvals.service import ApprovalService
 from app.approvals.targets import TargetError, TaskGone

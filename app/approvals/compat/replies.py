@@ -11,7 +11,7 @@ from enum import StrEnum
 from app.approvals.compat.link import LinkAnswer
 from app.approvals.compat.request import redirect_fault
 from app.approvals.language import Languages
-from app.approvals.page_frame import Answer, PageFrame
+from app.approvals.pages.frame import Answer, PageFrame
 from app.errors import CallbackRefused
 from app.strict_json import Json
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from app.approvals.attempts import Settled
-from app.approvals.mails import Mail, MailResult, MailStates, Notice
+from app.approvals.mail.model import Mail, MailResult, MailStates, Notice
 from app.approvals.model import Approval, Decision, Payload, Request, State
 from app.approvals.payloads import payload_digest
 from app.strict_json import Json

@@ -9,7 +9,7 @@ import orjson
 
 from app.approvals.audit import AuditEvent
 from app.approvals.document import read_recipient_documents, recipient_documents
-from app.approvals.mails import Mail, MailKind, MailResult, MailState, MailStates, Notice
+from app.approvals.mail.model import Mail, MailKind, MailResult, MailState, MailStates, Notice
 from app.approvals.model import State
 from app.approvals.store.approval_rows import find_row, queue_request_mails
 from app.clock import from_ms, to_ms

@@ -12,7 +12,7 @@ import pytest
 from app.approvals.attempts import Settled
 from app.approvals.audit import check_chain
 from app.approvals.document import request_document
-from app.approvals.mails import Mail, MailKind, MailResult, MailState, Notice
+from app.approvals.mail.model import Mail, MailKind, MailResult, MailState, Notice
 from app.approvals.model import (
     Action,
     Approval,

@@ -14,7 +14,7 @@ import pytest
 from app.approvals.attempts import Settled
 from app.approvals.audit import check_chain
 from app.approvals.audit_check import check_audit
-from app.approvals.mails import MailResult, MailState, Notice
+from app.approvals.mail.model import MailResult, MailState, Notice
 from app.approvals.model import Recipient, State
 from app.approvals.store.dynamodb import audit_items, rows
 from app.approvals.store.dynamodb.in_place import InPlace

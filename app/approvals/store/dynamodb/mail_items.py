@@ -17,7 +17,7 @@ import orjson
 
 from app.approvals.audit import AuditEvent
 from app.approvals.document import read_recipient_documents, recipient_documents
-from app.approvals.mails import Mail, MailKind, MailResult, MailState, MailStates, Notice
+from app.approvals.mail.model import Mail, MailKind, MailResult, MailState, MailStates, Notice
 from app.approvals.store.dynamodb import keys, rows
 from app.approvals.store.dynamodb.definition import shard
 from app.approvals.store.dynamodb.due import DUE, MAIL, due, first_due

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from app.approvals.afterwards import Afterwards, Onlooker, afterwards, is_open
 from app.approvals.asking import asks, deadline, style_of, writes
-from app.approvals.decision_form import DecisionForm, FormRefused, OwnOrigins, read_form
 from app.approvals.language import Languages, Reader
 from app.approvals.model import Action, Approval, CommentRule, Holder
-from app.approvals.page_frame import Answer, PageFrame
+from app.approvals.pages.afterwards import Afterwards, Onlooker, afterwards, is_open
+from app.approvals.pages.form import DecisionForm, FormRefused, OwnOrigins, read_form
+from app.approvals.pages.frame import Answer, PageFrame
 from app.approvals.typed_text import MAX_COMMENT, read_comment
 from app.clock import Clock, iso
 from app.errors import (

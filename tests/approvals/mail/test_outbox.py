@@ -20,10 +20,10 @@ from app.approvals.channels import (
 )
 from app.approvals.channels.smtp import WIDTH, SmtpChannel, SmtpServer
 from app.approvals.document import request_document
-from app.approvals.mails import Mail, MailResult, MailState, Notice
-from app.approvals.messages import MailWriter
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.model import Mail, MailResult, MailState, Notice
+from app.approvals.mail.outbox import LEASE, MAX_ATTEMPTS, MailWorker
 from app.approvals.model import Approval, Recipient, Request
-from app.approvals.outbox import LEASE, MAX_ATTEMPTS, MailWorker
 from app.approvals.store.interface import NewApproval
 from app.approvals.store.sqlite import SqliteStore
 from app.errors import StoreUnavailable
@@ -432,8 +432,8 @@ async def test_a_worker_knocks_until_the_server_is_back(
     office: Office, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """During an outage the server is only asked whether it is back; then everything leaves."""
-    monkeypatch.setattr("app.approvals.outbox.KNOCK_S", 0.001)
-    monkeypatch.setattr("app.approvals.outbox.KNOCK_MAX_S", 0.002)
+    monkeypatch.setattr("app.approvals.mail.outbox.KNOCK_S", 0.001)
+    monkeypatch.setattr("app.approvals.mail.outbox.KNOCK_MAX_S", 0.002)
     office.worker = office.another_worker()
     channel.down = ChannelDown("cannot be reached")
     for n in range(20):
@@ -457,7 +457,7 @@ async def test_a_worker_survives_a_store_that_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """While results cannot be stored the worker says so once in a while, and goes on after."""
-    monkeypatch.setattr("app.approvals.outbox.KNOCK_S", 0.001)
+    monkeypatch.setattr("app.approvals.mail.outbox.KNOCK_S", 0.001)
     await office.mint("a" * 26, ONE)
     finish = office.store.finish_mails
     failures = 0

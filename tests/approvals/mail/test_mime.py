@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.approvals.mime import (
+from app.approvals.mail.mime import (
     Header,
     Mailbox,
     NotMailable,

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 
 from app.approvals.channels import OutgoingMail
-from app.approvals.mails import MailKind, Notice
-from app.approvals.messages import MailWriter
-from app.approvals.mime import Mailbox, NotMailable
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.mime import Mailbox, NotMailable
+from app.approvals.mail.model import MailKind, Notice
 from app.approvals.model import (
     Action,
     Approval,

@@ -18,8 +18,7 @@ from markupsafe import escape
 from app.approvals.asking import asks, deadline, requester_name, style_of, writes
 from app.approvals.channels import OutgoingMail
 from app.approvals.language import Languages, Reader
-from app.approvals.mails import Mail, MailKind, Notice
-from app.approvals.mime import (
+from app.approvals.mail.mime import (
     Header,
     Mailbox,
     alternative,
@@ -28,6 +27,7 @@ from app.approvals.mime import (
     text_header,
     token_header,
 )
+from app.approvals.mail.model import Mail, MailKind, Notice
 from app.approvals.model import Approval, Person, Recipient, State
 from app.approvals.plain_text import clip, lines, one_line
 

@@ -23,8 +23,8 @@ from app.approvals.model import (
     State,
     Success,
 )
-from app.approvals.page_frame import Answer, PageFrame
-from app.approvals.pages import DecisionPages, Submission
+from app.approvals.pages.decision_pages import DecisionPages, Submission
+from app.approvals.pages.frame import Answer, PageFrame
 from app.errors import StoreUnavailable, StoreUnconfirmed
 from tests.approvals.asked import (
     APPROVAL,

@@ -1,6 +1,6 @@
 """Mails to people, and how they fare: frozen values.
 
-Apart from `model.py`, because who looks at an approval has nothing to do with mails.
+Apart from the model of approvals, because who looks at an approval has nothing to do with mails.
 """
 
 from collections.abc import Mapping

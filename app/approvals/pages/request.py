@@ -6,8 +6,8 @@ GET, HEAD and POST exist; whatever else is asked for, and however it is dressed 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from app.approvals.page_frame import Answer
-from app.approvals.pages import DecisionPages, Submission
+from app.approvals.pages.decision_pages import DecisionPages, Submission
+from app.approvals.pages.frame import Answer
 
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from app.approvals.afterwards import is_open
 from app.approvals.channels import (
     Channel,
     ChannelDown,
@@ -28,9 +27,10 @@ from app.approvals.channels import (
     MailRefused,
     OutgoingMail,
 )
-from app.approvals.mails import Mail, MailKind, MailResult, MailState
-from app.approvals.messages import MailWriter
-from app.approvals.mime import NotMailable
+from app.approvals.mail.messages import MailWriter
+from app.approvals.mail.mime import NotMailable
+from app.approvals.mail.model import Mail, MailKind, MailResult, MailState
+from app.approvals.pages.afterwards import is_open
 from app.approvals.store.interface import Outbox
 from app.clock import Clock, utc_now
 from app.errors import StoreError
