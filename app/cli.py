@@ -171,8 +171,8 @@ def audit_verify() -> None:
         out.print(f"[red]The audit does not hold:[/] {_plain(report.fault.sentence)}{where}.")
         raise typer.Exit(1)
     out.print(
-        f"The audit holds: {report.entries} entries of {report.approvals} approvals, "
-        f"{report.signed_entries} of them under {report.digests} signed digests."
+        f"The audit holds: approvals {report.approvals}, entries {report.entries}, "
+        f"signed digests {report.digests}, entries under them {report.signed_entries}."
     )
     for note in report.notes:
         out.print(_plain(note))
