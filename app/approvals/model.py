@@ -84,7 +84,7 @@ Outcome = Success | Failure
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What an action of the sfn-callback-urls API does, as it was given (`compat_request.py`).
+    """What an action of the sfn-callback-urls API does, as it was given (`compat/request.py`).
 
     What the workflow is told may depend on how the link is used; so it comes with the decision.
     """

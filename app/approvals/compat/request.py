@@ -1,7 +1,7 @@
 """The body of ``POST /urls`` (sfn-callback-urls 1.1.0) -> a call that keeps every rule.
 
 What is not asked about the shape is asked in the original's order, action by action, by
-`compat.py`: duplicate names, switches, schemas, paths. The first fault is the answer.
+`callbacks.py`: duplicate names, switches, schemas, paths. The first fault is the answer.
 
 Other than the original's, bodies are refused that could only fail later: an empty or over-long
 token, an output, error or cause that Step Functions does not take, a redirect that is no web

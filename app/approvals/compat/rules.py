@@ -1,7 +1,7 @@
 """Schemas and paths of post actions, checked and applied where they can be killed.
 
 A schema, a pattern or a path can cost more than anyone has, and so can what is checked with it. So
-the libraries run in a process of their own (`compat_worker.py`), started for the first post action;
+the libraries run in a process of their own (`worker.py`), started for the first post action;
 nobody else loads them.
 """
 

@@ -1,6 +1,6 @@
 """A process that applies the schemas and paths of post actions, which could take all of ours.
 
-The parent (`compat_rules.py`) asks ["check", outcomes] and is told null or [code, sentence]; or
+The parent (`rules.py`) asks ["check", outcomes] and is told null or [code, sentence]; or
 ["choose", outcomes, body] and is told null (no outcome fits), {"refused": sentence}, or which
 outcome fits and what the workflow is told: {"index", "output"} or {"index", "error", "cause"}.
 

@@ -5,7 +5,7 @@ Rules kept here (click protocol, C.3; design, "The decision page"):
 - GET reads and renders; nothing else. Only a POST of the page's own form decides;
 - before anything is written: signature, origin, form, nonce, an explicit choice, a comment's rule;
 - what a page says comes from committed state; each page has a JSON twin with a stable ``code``;
-- what all pages have in common is in `page_frame.py`.
+- what all pages have in common is in `frame.py`.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 `status_change` is the event's shape, `log` where it is written in the transaction of the change,
 `delivery` the loop that takes it from there to a `Destination`. A destination is one class with the
-three members below and one line in `main.py`.
+three members below and one line in `app/engine_process.py`.
 """
 
 from collections.abc import Sequence
