@@ -17,7 +17,6 @@ from botocore.exceptions import ClientError
 from app.strict_json import Json
 from app.web.stepfunctions import create_stepfunctions_app
 from tests.engine.driving import ROLE, Driver, only
-from tests.moto_server import moto_server
 
 SEND = "arn:aws:states:::sqs:sendMessage"
 CALLBACK = {
@@ -32,17 +31,14 @@ CALLBACK = {
 
 
 @pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def queue(moto: str, credentials: pytest.MonkeyPatch) -> Iterator[Any]:
     """A queue, and AWS_ENDPOINT_URL_SQS pointing to it."""
-    with moto_server() as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        resource: Any = boto3.resource("sqs", region_name="us-east-1")
-        queue = resource.create_queue(QueueName="approvals")
-        yield queue
-        queue.delete()  # moto's servers share what they hold
-        resource.meta.client.close()
+    credentials.setenv("AWS_ENDPOINT_URL_SQS", moto)
+    resource: Any = boto3.resource("sqs", region_name="us-east-1")
+    queue = resource.create_queue(QueueName="approvals")
+    yield queue
+    queue.delete()  # the next test gets an empty one
+    resource.meta.client.close()
 
 
 async def received(queue: Any) -> Any:

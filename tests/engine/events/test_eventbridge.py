@@ -23,14 +23,6 @@ PATTERN = {
 
 
 @pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Any: nobody checks them here."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return monkeypatch
-
-
-@pytest.fixture
 def moto(credentials: pytest.MonkeyPatch) -> Iterator[str]:
     """A server of events and queues."""
     with moto_server() as url:

@@ -17,7 +17,6 @@ from app.errors import InvalidLoggingConfiguration
 from app.strict_json import Json
 from tests.engine.driving import ROLE, Driver, only, parked
 from tests.engine.logs.test_configuration import destination
-from tests.moto_server import moto_server
 
 GROUP = "/aws/vendedlogs/states/runs"
 ARN = f"arn:aws:logs:us-east-1:123456789012:log-group:{GROUP}:*"
@@ -26,20 +25,11 @@ FAIL = only({"Type": "Fail", "Error": "Broken", "Cause": "why"})
 PASS = only({"Type": "Pass", "End": True})
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """A server of CloudWatch Logs."""
-    with moto_server() as url:
-        yield url
-
-
 @pytest.fixture
-def logs(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def logs(moto: str, credentials: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of it; the log group is there, and the engine writes only when it is told."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_LOGS", moto)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr(delivery, "GATHER_S", 3_600)
+    credentials.setenv("AWS_ENDPOINT_URL_LOGS", moto)
+    credentials.setattr(delivery, "GATHER_S", 3_600)
     logs = boto3.client("logs", region_name="us-east-1", endpoint_url=moto)
     logs.create_log_group(logGroupName=GROUP)
     yield logs

@@ -11,7 +11,6 @@ import pytest
 from app.strict_json import Json
 from tests.engine.driving import Driver, only
 from tests.engine.mapping import PASS, children_of, counted, distributed, run_of
-from tests.moto_server import moto_server
 
 BUCKET = "bucket"
 READ = "arn:aws:states:::s3:getObject"
@@ -29,19 +28,10 @@ FAIL_ON_TWO: Json = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Where moto's server is."""
-    with moto_server() as url:
-        yield url
-
-
 @pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def bucket(moto: str, credentials: pytest.MonkeyPatch) -> Iterator[Any]:
     """An empty bucket, and AWS_ENDPOINT_URL_S3 pointing to its server."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    credentials.setenv("AWS_ENDPOINT_URL_S3", moto)
     resource: Any = boto3.resource("s3", region_name="us-east-1")
     found = resource.Bucket(BUCKET)
     found.create()

@@ -6,24 +6,13 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.moto_server import moto_server
-
 REGION = "us-east-1"
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The URL of a server of its own."""
-    with moto_server() as url:
-        yield url
-
-
 @pytest.fixture
-def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+def aws(moto: str, credentials: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Clients of the services, which the engine's tasks reach too."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    credentials.setenv("AWS_ENDPOINT_URL", moto)
     made = []
 
     def client(service: str) -> Any:
