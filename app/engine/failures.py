@@ -13,7 +13,6 @@ StateFailure             any error name: what Retry and Catch look at
 from app.errors import SignoffError
 
 ALL = "States.ALL"
-BRANCH_FAILED = "States.BranchFailed"
 DATA_LIMIT_EXCEEDED = "States.DataLimitExceeded"
 EXCEED_TOLERATED_FAILURE_THRESHOLD = "States.ExceedToleratedFailureThreshold"
 HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
